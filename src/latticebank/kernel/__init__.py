@@ -1,0 +1,1 @@
+"""What every service stands on: settings, database and unit of work, outbox and event bus, HTTP plumbing, policy."""

@@ -1,0 +1,223 @@
+"""How the bank is set up: the environment (`LATTICEBANK_...`) wins over a TOML file, and that over the defaults.
+
+The file is the one that `LATTICEBANK_CONFIG` names, else `latticebank.toml` in the working folder if there is one.
+`LATTICEBANK_DATABASE_URLS__LEDGER` sets one entry of a table. A name that means nothing is refused, since a slip in
+`LATTICEBANK_MODE` would otherwise start a production bank with the settings of a development one.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+from latticebank.kernel.production import database_of, is_loopback, production_faults
+from latticebank.values.errors import BankError, Fault
+
+SERVICES = (
+    "identity",
+    "ledger",
+    "payments",
+    "fraud",
+    "compliance",
+    "keys",
+    "anomaly",
+    "notifications",
+    "audit",
+    "analytics",
+    "certificates",
+    "gateway",
+)
+"""Every service of the bank, in the order of their ports."""
+BUS = "bus"
+"""The name under which `database_urls` has the database of the event bus."""
+
+PREFIX = "LATTICEBANK_"
+CONFIG_VARIABLE = "LATTICEBANK_CONFIG"
+DEFAULT_FILE = Path("latticebank.toml")
+_TEST_PREFIX = "LATTICEBANK_TEST_"
+
+
+class InvalidSettings(BankError):
+    """The bank cannot or must not start as it is set up; `detail` has a line for each wrong setting."""
+
+    code = "invalid-settings"
+    title = "The settings are wrong"
+    fault = Fault.INVALID
+
+
+class _Refused(ValueError):
+    """Settings that are well-formed one by one and wrong together: (setting, reason) for each."""
+
+    def __init__(self, refusals: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{setting}: {reason}" for setting, reason in refusals))
+        self.refusals = refusals
+
+
+def _each_known_once(services: tuple[str, ...]) -> tuple[str, ...]:
+    if set(services) - set(SERVICES) or len(set(services)) != len(services):
+        raise ValueError(f"name each service once, out of: {', '.join(SERVICES)}")
+    return services
+
+
+def _addresses_of_our_databases(urls: dict[str, SecretStr]) -> dict[str, SecretStr]:
+    faults = []
+    owners: dict[tuple[str, str, str], str] = {}
+    for service, url in urls.items():
+        address = database_of(url.get_secret_value())
+        if service not in {*SERVICES, BUS}:
+            faults.append((f"database_urls.{service}", "there is no such service"))
+        elif address is None:
+            faults.append((f"database_urls.{service}", "this is no URL like postgresql://user:password@host/database"))
+        elif (owner := owners.setdefault(address, service)) != service:
+            faults.append((f"database_urls.{service}", f"this is the database of {owner}; each service has its own"))
+    if faults:
+        raise _Refused(faults)
+    return urls
+
+
+class Settings(BaseSettings):
+    """Everything that one process of the bank is told from outside. `load_settings` gives the better errors."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        validate_default=True,
+    )
+
+    mode: Literal["development", "production"] = "development"
+    """Production refuses what only a demonstration may do."""
+    services: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_each_known_once)] = SERVICES
+    """The services that this process runs."""
+    data: Path = Path(".latticebank")
+    """The bank's data folder."""
+    host: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[0-9A-Za-z.:_\[\]-]+$")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    """0 takes a free port."""
+    book: Annotated[int, Field(ge=1, le=2**31 - 1)] = 1
+    """The tenant whose rows this process keeps."""
+    shards: Annotated[int, Field(ge=1, le=90)] = 1
+    """Into how many shards the ledger is divided."""
+    database_urls: Annotated[dict[str, SecretStr], AfterValidator(_addresses_of_our_databases)] = {}
+    """Service name (or "bus") -> postgresql://...; empty: the embedded PostgreSQL."""
+    pool_size: Annotated[int, Field(ge=1, le=50)] = 4
+    """Connections of each service to its database; all of one server together stay below its `max_connections`."""
+    demo: bool = False
+    """Seed a bank to play with; never where others can reach it."""
+    request_timeout_seconds: Annotated[float, Field(ge=0.1, le=300)] = 30.0
+    max_body_bytes: Annotated[int, Field(ge=1024, le=64 * 2**20)] = 2**20
+    """The largest body of a request; routes that take more say so themselves."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @model_validator(mode="after")
+    def _refuse_together(self) -> Self:
+        refusals = []
+        if self.demo and not is_loopback(self.host):
+            refusals.append(("demo", f"a demo bank listens on a loopback address only, not on {self.host}"))
+        if self.mode == "production":
+            refusals += self._production_refusals()
+        if refusals:
+            raise _Refused(refusals)
+        return self
+
+    def _production_refusals(self) -> list[tuple[str, str]]:
+        refusals = []
+        if self.demo:
+            refusals.append(("demo", "a production bank has no demo data"))
+        for service in (*self.services, BUS):
+            if service not in self.database_urls:
+                reason = "a production bank does not use the embedded database: every service needs a URL"
+                refusals.append((f"database_urls.{service}", reason))
+        for service, url in self.database_urls.items():
+            refusals += [(f"database_urls.{service}", fault) for fault in production_faults(url.get_secret_value())]
+        return refusals
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take what the code says, then the environment, then the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _file())
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Return the settings of this process; `overrides` win over the environment and the file.
+
+    Raises:
+        InvalidSettings: names every wrong setting with its environment variable, never the value of a secret.
+
+    """
+    wrong = _unknown_variables()
+    try:
+        settings = Settings(**overrides)
+    except ValidationError as error:
+        raise _invalid(wrong + _wrong_settings(error)) from None  # the cause could show a secret
+    except SettingsError:
+        raise _invalid([*wrong, ("database_urls", "a variable that holds a table or a list is not JSON")]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise _invalid([*wrong, (CONFIG_VARIABLE, f"{_file()} is not TOML: {error}")]) from None
+    except OSError as error:
+        raise _invalid([*wrong, (CONFIG_VARIABLE, f"{_file()} cannot be read: {error.strerror}")]) from None
+    if wrong:
+        raise _invalid(wrong)
+    return settings
+
+
+def _file() -> Path | None:
+    named = os.environ.get(CONFIG_VARIABLE)
+    if named:
+        with Path(named).open("rb"):  # a file that is named must be there
+            return Path(named)
+    return DEFAULT_FILE if DEFAULT_FILE.exists() else None
+
+
+def _unknown_variables() -> list[tuple[str, str]]:
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | {CONFIG_VARIABLE}
+    ours = sorted(name for name in map(str.upper, os.environ) if name.startswith(PREFIX))
+    return [
+        (name, "there is no such setting")
+        for name in ours
+        if name.split("__")[0] not in known and not name.startswith(_TEST_PREFIX)
+    ]
+
+
+def _wrong_settings(error: ValidationError) -> list[tuple[str, str]]:
+    wrong = []
+    for each in error.errors(include_url=False, include_input=False):
+        together = each.get("ctx", {}).get("error")
+        if isinstance(together, _Refused):
+            wrong += together.refusals
+        elif each["type"] == "extra_forbidden":
+            wrong.append((".".join(map(str, each["loc"])), "there is no such setting"))
+        else:
+            wrong.append((".".join(map(str, each["loc"])), each["msg"].removeprefix("Value error, ")))
+    return wrong
+
+
+def _invalid(wrong: list[tuple[str, str]]) -> InvalidSettings:
+    lines = [
+        f"{setting}: {reason}" if setting.startswith(PREFIX) else _line(setting, reason) for setting, reason in wrong
+    ]
+    return InvalidSettings(
+        "\n".join(lines), hint="correct them in the environment or in the file of LATTICEBANK_CONFIG"
+    )
+
+
+def _line(setting: str, reason: str) -> str:
+    return f"{setting} ({PREFIX}{setting.upper().replace('.', '__')}): {reason}"
