@@ -1,6 +1,6 @@
 """Brings a database to the tables that this code knows: Alembic by its Python API, one chain of revisions at a time.
 
-A service exports its chain in one line in `migrations/__init__.py`, beside its revisions (`0001_accounts.py`, ...):
+A service exports its chain in one line in `migrations/__init__.py`; its revisions lie in `migrations/versions/`:
 
     LEDGER_TABLES = service_tables("ledger", __file__)
 
@@ -56,8 +56,8 @@ BUS_TABLES = MigrationChain("bus", _ENVIRONMENT / "migrations" / "bus")
 
 
 def service_tables(name: str, package_file: str) -> MigrationChain:
-    """Return the chain of a service, whose revisions lie beside `package_file`; the kernel's tables come before it."""
-    return MigrationChain(name, Path(package_file).parent, KERNEL_TABLES)
+    """Return the chain of a service: `versions/` beside `package_file`, after the tables of the kernel."""
+    return MigrationChain(name, Path(package_file).parent / "versions", KERNEL_TABLES)
 
 
 class NewerDatabase(BankError):
