@@ -125,7 +125,7 @@ OFFENCES = {
 
 
 def add_import(house: Path, importer: str, imported: str) -> None:
-    """Add to the module `importer` the import of `imported`, both without the name of the package, and make it exist."""
+    """Make the module `importer` and let it import `imported`, both named without the package."""
     top = imported.split(".")[0]
     ours = top in FOLDERS or f"{top}.py" in FOLDERS
     path = house / importer.replace(".", "/")
