@@ -60,7 +60,8 @@ def create_cluster(
         shutil.rmtree(abandoned)
     require_room(home, ROOM_FOR_A_NEW_CLUSTER)
     progress("Creating the database cluster")
-    password = read_or_make_password(data_folder)
+    password = read_password(data_folder) or new_password()
+    write_durably(data_folder.password_file, password)
     building = Path(tempfile.mkdtemp(prefix=BUILDING, dir=home))
     try:
         for_initdb = home / f"{building.name}.password"
@@ -75,21 +76,37 @@ def create_cluster(
         finally:
             for_initdb.unlink()
         if result.returncode != 0:
-            raise _failed(data_folder, result.stdout)
+            raise _failed(data_folder, f"the database could not be created in {home}", result.stdout)
         building.rename(data_folder.cluster)
         sync_folder(home)
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
 
-def read_or_make_password(data_folder: DataFolder) -> str:
-    """The superuser's password; 256 random bits where there is none yet."""
+def new_password() -> str:
+    """256 random bits."""
+    return secrets.token_hex(32)
+
+
+def read_password(data_folder: DataFolder) -> str:
+    """The superuser's password; empty if the file is gone."""
     try:
-        return data_folder.password_file.read_text(encoding="ascii")
+        return data_folder.password_file.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
-        password = secrets.token_hex(32)
-        write_durably(data_folder.password_file, password)
-        return password
+        return ""
+
+
+def replace_password(data_folder: DataFolder, user: ServerUser, binaries: Binaries, lock: FolderLock) -> str:
+    """Set a new superuser password in a cluster that does not run, for whoever may write its folder may do that."""
+    password = new_password()
+    settings = ("-c", f"config_file={data_folder.home / 'postgresql.conf'}", "-c", "exit_on_error=on")
+    command = [str(binaries.postgres), "--single", "-D", str(data_folder.cluster), *settings, "postgres"]
+    statement = f"ALTER ROLE {SUPERUSER} PASSWORD '{password}'\n"
+    result = run(user, command, said=statement, keep_open=[lock.descriptor])
+    if result.returncode != 0:
+        raise _failed(data_folder, "the database did not take a new password", result.stdout.replace(password, "..."))
+    write_durably(data_folder.password_file, password)
+    return password
 
 
 def _initdb(binaries: Binaries, building: Path, password_file: Path, parameters: Mapping[str, str]) -> list[str]:
@@ -110,11 +127,9 @@ def _initdb(binaries: Binaries, building: Path, password_file: Path, parameters:
     ]
 
 
-def _failed(data_folder: DataFolder, output: str) -> DiskFull | DatabaseFailedToStart:
+def _failed(data_folder: DataFolder, what: str, output: str) -> DiskFull | DatabaseFailedToStart:
     lines = [line for line in output.splitlines() if line.strip()]
     full = next((line for line in lines if any(words in line for words in SAYS_NO_ROOM)), None)
     if full:
         return DiskFull(data_folder.home, full)
-    return DatabaseFailedToStart(
-        f"the database cluster could not be created in {data_folder.home}", log=tuple(lines[-10:])
-    )
+    return DatabaseFailedToStart(what, log=tuple(lines[-10:]))

@@ -90,16 +90,20 @@ class DataFolder:
 
     def placed_for(self, user: ServerUser, system_folder: Path, progress: Callable[[str], None]) -> "DataFolder":
         """The same folder with a home that `user` can reach; a cluster that exists is never moved."""
-        if self.marker.home:
+        if self.marker.home and (self.marker.initialised or self.cluster.exists()):
             _refuse_a_copy(self)
             return self
         if can_enter(user, self.folder):
-            return self
+            return self.marked(home=None) if self.marker.home else self
         if self.cluster.exists():
             raise UnwritableDataFolder(
                 f"user {user.name}, which PostgreSQL runs as, cannot reach the database in {self.folder}",
                 hint=f"open {self.folder} and its parents for passing through (chmod a+x), or move it back",
             )
+        home = self._home_outside(user, system_folder, progress)
+        return self.marked(home=str(home))
+
+    def _home_outside(self, user: ServerUser, system_folder: Path, progress: Callable[[str], None]) -> Path:
         clusters = system_folder / "clusters"
         home = clusters / f"{_hash_of(self.folder)}-{self.marker.identity}"
         progress(f"{self.folder} is closed to user {user.name}: the database goes to {home}")
@@ -116,7 +120,7 @@ class DataFolder:
         for older in clusters.glob(f"{_hash_of(self.folder)}-*"):
             if older != home:
                 progress(f"An earlier database of this folder is still in {older}")
-        return self.marked(home=str(home))
+        return home
 
     def require_cluster(self) -> bool:
         """Whether there is a cluster; raises `DatabaseMissing` if there was one and it is gone."""

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from latticebank.runtime import guardian, processes
+from latticebank.runtime import processes
 from latticebank.runtime.errors import DatabaseFailedToStart
 from latticebank.runtime.lock import FolderLock
 from latticebank.runtime.os_user import ENVIRONMENT, ServerUser
 
+GUARDIAN = Path(__file__).with_name("guardian.py")
 WAIT_FOR_THE_GUARDIAN = 10.0
 WAIT_FOR_A_STOP = 60.0  # longer than the guardian's last resort
 
@@ -41,7 +42,7 @@ class GuardedServer:
     def start(cls, command: Sequence[str], user: ServerUser, log: Path, lock: FolderLock) -> Self:
         """Start `command`; the guardian shares the lock, so the folder stays locked until the server has ended."""
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", guardian.__file__],
+            [sys.executable, "-I", "-S", str(GUARDIAN)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -91,6 +91,7 @@ class Guardian:
         os.set_blocking(self.woken, False)
         os.set_blocking(waker, False)
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])  # the thread that started us may have blocked some
         # Handlers rather than SIG_IGN, which the server would inherit. We end with our parent, not by a signal.
         for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(number, lambda *_: None)

@@ -5,6 +5,7 @@ is gone. The guardian of the server and initdb are given the same open file: aft
 stays locked until they have ended too, and the next start waits for exactly that.
 """
 
+import functools
 import json
 import os
 import time
@@ -96,15 +97,10 @@ def _owner(path: Path) -> tuple[int, bool]:
         return 0, False
 
 
-_hooked = False
-
-
+@functools.cache
 def _forget_in_forks() -> None:
     """A fork of the owner (a worker process) would keep the folder locked after the owner's death."""
-    global _hooked  # noqa: PLW0603 - the hook cannot be taken off again, so it is set once
-    if not _hooked:
-        os.register_at_fork(after_in_child=_close_all)
-        _hooked = True
+    os.register_at_fork(after_in_child=_close_all)
 
 
 def _close_all() -> None:

@@ -70,11 +70,13 @@ def succeeds(user: ServerUser, command: Sequence[str]) -> bool:
         return False
 
 
-def run(user: ServerUser, command: Sequence[str], *, keep_open: Sequence[int] = ()) -> subprocess.CompletedProcess[str]:
-    """Run `command` as that user, in a session of its own so that Ctrl-C at the terminal does not reach it."""
+def run(
+    user: ServerUser, command: Sequence[str], *, said: str = "", keep_open: Sequence[int] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Run `command` as that user with `said` as its input; in a session of its own, out of reach of Ctrl-C."""
     return subprocess.run(
         command,
-        stdin=subprocess.DEVNULL,
+        input=said,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -15,7 +15,7 @@ from psycopg import sql
 
 from latticebank.runtime import configuration
 from latticebank.runtime.binaries import Binaries, binaries_for, require_supported_platform
-from latticebank.runtime.cluster import create_cluster, read_or_make_password, require_our_version
+from latticebank.runtime.cluster import create_cluster, read_password, replace_password, require_our_version
 from latticebank.runtime.configuration import ADDRESS, SUPERUSER
 from latticebank.runtime.data_folder import DataFolder, make_folder, new_marker, require_ours
 from latticebank.runtime.disk import ROOM_FOR_A_START, SAYS_NO_ROOM, require_room, told_in_our_words, write_durably
@@ -93,7 +93,10 @@ class EmbeddedPostgres:
             marker = require_ours(self.folder)  # again: another process may have made it before we had the lock
             data_folder = DataFolder(self.folder, marker) if marker else DataFolder(self.folder, new_marker()).marked()
             user, binaries, data_folder = self._prepare(data_folder, lock)
-            self._password = read_or_make_password(data_folder)
+            self._password = read_password(data_folder)
+            if not self._password:
+                self._progress("The password file of the database is missing: setting a new password")
+                self._password = replace_password(data_folder, user, binaries, lock)
             server = self._launch(data_folder, user, binaries, lock)
             undo.pop_all()
         self._lock, self._server, self.pid, self._owner = lock, server, server.pid, os.getpid()
@@ -145,7 +148,6 @@ class EmbeddedPostgres:
         """Everything up to a cluster that is ours, complete, and not served by anyone."""
         user = server_user(data_folder.cluster)
         data_folder = data_folder.placed_for(user, self._system_folder, self._progress)
-        user = server_user(data_folder.cluster)
         binaries = binaries_for(user, self._system_folder, self._progress)
         if not data_folder.require_cluster():
             create_cluster(data_folder, user, binaries, self._parameters, lock, self._progress)
@@ -206,7 +208,7 @@ class EmbeddedPostgres:
                 return ending
             raise DatabaseFailedToStart(
                 f"the database runs but does not let us in: {refused}",
-                hint=f"is {data_folder.password_file} the file that was made with this database?",
+                hint=f"if {data_folder.password_file} is not of this database, delete it: a new one will be made",
             ) from refused
         return None
 

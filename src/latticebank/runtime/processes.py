@@ -89,7 +89,7 @@ def _from_proc(pid: int) -> Process | None:
         return None
     # The second field is the program's name in brackets and may itself hold spaces and brackets.
     fields = stat.rpartition(")")[2].split()
-    words = command.rstrip(b"\0 ").replace(b"\0", b" ").decode(errors="replace")
+    words = os.fsdecode(command.rstrip(b"\0 ").replace(b"\0", b" "))
     return Process(pid=pid, parent=int(fields[1]), uid=uid, state=fields[0], started=fields[19], command=words)
 
 
@@ -99,6 +99,7 @@ def _from_ps(*which: str) -> Iterator[Process]:
         ["/bin/ps", "-ww", *which, *(word for column in columns for word in ("-o", column))],
         capture_output=True,
         text=True,
+        errors="surrogateescape",
         check=False,
         env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"},
     )
