@@ -1,0 +1,1 @@
+"""The banking services: the ledger, and what is built upon it."""

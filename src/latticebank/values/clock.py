@@ -4,6 +4,9 @@ from datetime import UTC, date, datetime
 from typing import Protocol
 
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 class Clock(Protocol):
     """Tells the present instant in UTC."""
 

@@ -1,0 +1,304 @@
+"""The write path: what one batch reads under the lock of its shard, and what it writes.
+
+READ COMMITTED is assumed: the advisory lock is taken by a statement of its own, so that everything after it sees what
+the previous holder committed. The caller has one connection for one shard and calls `lock`, the loads, and `write` or
+`give_up`, in that order.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from latticebank.banking.ledger.model.accounts import Account
+from latticebank.banking.ledger.model.desk import Desk
+from latticebank.banking.ledger.model.transfers import Entry, Reservation, Transfer
+from latticebank.banking.ledger.store import encoding
+from latticebank.kernel.outbox import OUTBOX_INSERT
+
+COPY_FROM = 50
+"""Batches of at least so many transfers are written by COPY, smaller ones by `unnest`."""
+_SLICE = 1_000
+
+Row = TypeVar("Row")
+Connection = psycopg.AsyncConnection[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where a shard stands: the next sequence number and account serial, the last link of the journal."""
+
+    next_seq: int
+    next_serial: int
+    journal_link: bytes
+    recorded_at: datetime
+    writer: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a batch writes: what the desk holds, the head after it, and the event that tells of it."""
+
+    desk: Desk
+    first_seq: int
+    head: Head
+    outbox: tuple[object, ...]
+
+
+_LOCK = "SELECT pg_advisory_xact_lock(%s, %s)"
+_HEAD = """
+    SELECT next_seq, next_serial, journal_link, recorded_at, writer
+    FROM shard_heads WHERE book = %s AND shard = %s
+"""
+_FOUND_SHARD = """
+    INSERT INTO shard_heads (book, shard, journal_link, recorded_at, writer)
+    VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+"""
+_ACCOUNTS = """
+    SELECT account, kind, currency, status, balance, held, overdraft_limit, entries, version, last_booking
+    FROM accounts WHERE book = %s AND shard = %s AND account = ANY(%s)
+"""
+_UPDATE_ACCOUNTS = """
+    WITH changed AS (
+        UPDATE accounts a
+        SET balance = n.balance, held = n.held, overdraft_limit = n.overdraft_limit, entries = n.entries,
+            version = n.version + 1, last_booking = n.last_booking, status = n.status
+        FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::date[],
+                    %s::smallint[])
+            AS n (account, balance, held, overdraft_limit, entries, version, last_booking, status)
+        WHERE a.book = %s AND a.shard = %s AND a.account = n.account AND a.version = n.version
+        RETURNING 1
+    )
+    SELECT require_rows(count(*), %s) FROM changed
+"""
+_INSERT_ACCOUNTS = """
+    INSERT INTO accounts (book, shard, account, balance, held, overdraft_limit, entries, version, last_booking, kind,
+                          status, currency)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+"""
+_INSERT_REFERENCE = "INSERT INTO account_references (book, shard, reference, account) VALUES (%s, %s, %s, %s)"
+_INSERT_PARTY = "INSERT INTO account_parties (book, shard, account, party, role) VALUES (%s, %s, %s, %s, %s)"
+_INSERT_ACT = """
+    INSERT INTO account_acts (book, shard, id, seq, act, outcome, account, actor, details, recorded_at)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+"""
+_TRANSFER_COLUMNS = """
+    (book, shard, seq, id, kind, outcome, debit, credit, amount, currency, purpose, booking_date, value_date,
+     recorded_at, evidence_class, evidence, debit_entry, credit_entry, reference, chain)
+"""
+_COPY_TRANSFERS = f"COPY transfers {_TRANSFER_COLUMNS} FROM STDIN (FORMAT binary)"
+_INSERT_TRANSFERS = f"""
+    INSERT INTO transfers {_TRANSFER_COLUMNS}
+    SELECT %s, %s, n.seq, n.id, n.kind, n.outcome, n.debit, n.credit, n.amount, n.currency, n.purpose, n.booking,
+           n.value, %s, n.evidence_class, n.evidence, n.debit_entry, n.credit_entry, n.reference, n.chain
+    FROM unnest(%s::bigint[], %s::uuid[], %s::smallint[], %s::smallint[], %s::bigint[], %s::bigint[], %s::bigint[],
+                %s::text[], %s::smallint[], %s::date[], %s::date[], %s::smallint[], %s::bytea[], %s::bigint[], %s::bigint[],
+                %s::uuid[], %s::uuid[])
+        AS n (seq, id, kind, outcome, debit, credit, amount, currency, purpose, booking, value, evidence_class, evidence,
+              debit_entry, credit_entry, reference, chain)
+"""  # noqa: S608  # only the list of columns is put in
+_ENTRY_COLUMNS = "(book, shard, account, number, transfer, amount, balance, booking_date, value_date)"
+_COPY_ENTRIES = f"COPY entries {_ENTRY_COLUMNS} FROM STDIN (FORMAT binary)"
+_INSERT_ENTRIES = f"""
+    INSERT INTO entries {_ENTRY_COLUMNS}
+    SELECT %s, %s, n.* FROM unnest(%s::bigint[], %s::bigint[], %s::uuid[], %s::bigint[], %s::bigint[], %s::date[],
+                                   %s::date[]) AS n
+"""  # noqa: S608  # only the list of columns is put in
+_UPSERT_RESERVATION = """
+    INSERT INTO reservations (book, shard, id, chain, debit, credit, amount, currency, purpose, evidence_class,
+                              evidence, expires_at, state, resolved_by)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    ON CONFLICT (book, shard, id) DO UPDATE SET state = excluded.state, resolved_by = excluded.resolved_by
+    WHERE reservations.state = 1
+"""
+_INSERT_LINK = """
+    INSERT INTO journal (book, shard, first_seq, next_seq, recorded_at, link) VALUES (%s, %s, %s, %s, %s, %s)
+"""
+_MOVE_HEAD = """
+    UPDATE shard_heads SET next_seq = %s, next_serial = %s, journal_link = %s, recorded_at = %s, writer = %s
+    WHERE book = %s AND shard = %s
+"""
+
+
+async def lock(connection: Connection, book: int, shard: int) -> Head | None:
+    """Begin a transaction, wait for the shard's lock and return its head; None when the shard was never written."""
+    async with connection.pipeline():
+        await connection.execute("BEGIN")
+        await connection.execute(_LOCK, (book, shard))
+        cursor = await connection.execute(_HEAD, (book, shard), binary=True)
+        row = await cursor.fetchone()
+    return Head(*row) if row else None
+
+
+async def found(connection: Connection, book: int, shard: int, head: Head) -> None:
+    """Write the first head of a shard, within the transaction that `lock` began."""
+    await connection.execute(_FOUND_SHARD, (book, shard, head.journal_link, head.recorded_at, head.writer))
+
+
+async def give_up(connection: Connection) -> None:
+    """Roll back what `lock` began."""
+    await connection.rollback()
+
+
+async def load_accounts(connection: Connection, book: int, shard: int, numbers: Collection[int]) -> dict[int, Account]:
+    """Return those of the accounts that exist."""
+    cursor = await connection.execute(_ACCOUNTS, (book, shard, encoding.BigintArray.of(list(numbers))), binary=True)
+    return {row[0]: Account(*row) for row in await cursor.fetchall()}
+
+
+async def write(connection: Connection, book: int, shard: int, batch: Batch) -> None:
+    """Write a batch and commit it.
+
+    The accounts go first, guarded by their versions: when another writer was there in between, nothing is written.
+
+    Raises:
+        psycopg.errors.SerializationFailure: an account has another version than the writer knew.
+        psycopg.errors.UniqueViolation: an identifier is already recorded.
+
+    """
+    desk, at = batch.desk, batch.head.recorded_at
+    known = [account for account in desk.changed.values() if account.number in desk.known]
+    if len(desk.transfers) >= COPY_FROM:
+        await _copy(connection, book, shard, batch, known)
+        async with connection.pipeline():
+            await _write_rest(connection, book, shard, batch)
+            await connection.execute("COMMIT")
+        return
+    async with connection.pipeline():
+        if known:
+            await _update_accounts(connection, book, shard, known)
+        if desk.transfers:
+            await connection.execute(_INSERT_TRANSFERS, (book, shard, at, *_transfer_columns(desk.transfers)))
+        if desk.entries:
+            await connection.execute(_INSERT_ENTRIES, (book, shard, *_entry_columns(desk.entries)))
+        await _write_rest(connection, book, shard, batch)
+        await connection.execute("COMMIT")
+
+
+async def _copy(connection: Connection, book: int, shard: int, batch: Batch, known: Sequence[Account]) -> None:
+    """Write accounts, transfers and entries of a large batch, encoding one slice while the server takes another."""
+    desk, at = batch.desk, batch.head.recorded_at
+    update = asyncio.create_task(_update_accounts(connection, book, shard, known))
+    await asyncio.sleep(0)  # the statement is sent; the server works on it while the first slice is encoded
+    first = encoding.copy_transfers(book, shard, at, desk.transfers[:_SLICE])
+    await update
+    cursor = connection.cursor()
+    async with cursor.copy(_COPY_TRANSFERS) as copy:
+        await copy.write(encoding.COPY_HEADER + first)
+        for slice_ in _slices(desk.transfers, _SLICE):
+            await copy.write(encoding.copy_transfers(book, shard, at, slice_))
+        await copy.write(encoding.COPY_TRAILER)
+    async with cursor.copy(_COPY_ENTRIES) as copy:
+        await copy.write(encoding.COPY_HEADER)
+        for entries in _slices(desk.entries, 0):
+            await copy.write(encoding.copy_entries(book, shard, entries))
+        await copy.write(encoding.COPY_TRAILER)
+
+
+async def _write_rest(connection: Connection, book: int, shard: int, batch: Batch) -> None:
+    """Write what batches have little of, and the head; to be called within a pipeline."""
+    desk, head = batch.desk, batch.head
+    for new in desk.opened:
+        a = desk.changed[new.account.number]
+        await connection.execute(
+            _INSERT_ACCOUNTS,
+            (book, shard, a.number, a.balance, a.held, a.overdraft_limit, a.entries, a.version, a.last_booking, a.kind,
+             a.status, a.currency),
+        )  # fmt: skip
+        if new.reference is not None:
+            await connection.execute(_INSERT_REFERENCE, (book, shard, new.reference, a.number))
+        for party in new.parties:
+            await connection.execute(_INSERT_PARTY, (book, shard, a.number, party.reference, party.role))
+    for e in desk.events:
+        await connection.execute(
+            _INSERT_ACT,
+            (book, shard, UUID(bytes=e.id), e.seq, e.act, e.outcome, e.account, e.actor, Jsonb(e.details),
+             head.recorded_at),
+        )  # fmt: skip
+    for r in desk.resolved.values():
+        await connection.execute(_UPSERT_RESERVATION, (book, shard, *_reservation_row(r)))
+    await connection.execute(
+        _INSERT_LINK, (book, shard, batch.first_seq, head.next_seq, head.recorded_at, head.journal_link)
+    )
+    await connection.execute(OUTBOX_INSERT, batch.outbox)
+    await connection.execute(
+        _MOVE_HEAD,
+        (head.next_seq, head.next_serial, head.journal_link, head.recorded_at, head.writer, book, shard),
+    )
+
+
+async def _update_accounts(connection: Connection, book: int, shard: int, accounts: Sequence[Account]) -> None:
+    bigints = encoding.BigintArray.of
+    await connection.execute(
+        _UPDATE_ACCOUNTS,
+        (
+            bigints([a.number for a in accounts]),
+            bigints([a.balance for a in accounts]),
+            bigints([a.held for a in accounts]),
+            bigints([a.overdraft_limit for a in accounts]),
+            bigints([a.entries for a in accounts]),
+            bigints([a.version for a in accounts]),
+            encoding.DateArray.of([a.last_booking for a in accounts]),
+            encoding.SmallintArray.of([a.status for a in accounts]),
+            book,
+            shard,
+            len(accounts),
+        ),
+    )
+
+
+def _transfer_columns(rows: Sequence[Transfer]) -> tuple[object, ...]:
+    bigints, smallints, dates = encoding.BigintArray.of, encoding.SmallintArray.of, encoding.DateArray.of
+    return (
+        bigints([t.seq for t in rows]),
+        [UUID(bytes=t.id) for t in rows],
+        smallints([t.kind for t in rows]),
+        smallints([t.outcome for t in rows]),
+        bigints([t.debit for t in rows]),
+        bigints([t.credit for t in rows]),
+        bigints([t.amount for t in rows]),
+        [t.currency for t in rows],
+        smallints([t.purpose for t in rows]),
+        dates([t.booking_date for t in rows]),
+        dates([t.value_date for t in rows]),
+        smallints([t.evidence_class for t in rows]),
+        [t.evidence for t in rows],
+        bigints([t.debit_entry for t in rows]),
+        bigints([t.credit_entry for t in rows]),
+        [_uuid(t.reference) for t in rows],
+        [_uuid(t.chain) for t in rows],
+    )
+
+
+def _entry_columns(rows: Sequence[Entry]) -> tuple[object, ...]:
+    bigints, dates = encoding.BigintArray.of, encoding.DateArray.of
+    return (
+        bigints([e.account for e in rows]),
+        bigints([e.number for e in rows]),
+        [UUID(bytes=e.transfer) for e in rows],
+        bigints([e.amount for e in rows]),
+        bigints([e.balance for e in rows]),
+        dates([e.booking_date for e in rows]),
+        dates([e.value_date for e in rows]),
+    )
+
+
+def _reservation_row(r: Reservation) -> tuple[object, ...]:
+    return (
+        UUID(bytes=r.id), _uuid(r.chain), r.debit, r.credit, r.amount, r.currency, r.purpose, r.evidence_class, r.evidence,
+        r.expires_at, r.state, _uuid(r.resolved_by),
+    )  # fmt: skip
+
+
+def _uuid(value: bytes | None) -> UUID | None:
+    return None if value is None else UUID(bytes=value)
+
+
+def _slices(rows: Sequence[Row], start: int) -> Iterator[Sequence[Row]]:
+    for at in range(start, len(rows), _SLICE):
+        yield rows[at : at + _SLICE]

@@ -1,0 +1,258 @@
+"""The one writer of a ledger shard: takes whatever has arrived as a batch, decides it, writes it, answers.
+
+While one batch is written the next one gathers, so that the load itself sets the size of the batches. Everything that
+changes the books goes this way, a freeze as well as a payment; so nothing can race a posting.
+
+Any number of processes may have a writer for the same shard: the lock of the shard makes them take turns, and the
+shard's head tells each whether another wrote since, in which case it forgets the balances it remembers.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+
+import psycopg
+
+from latticebank.banking.ledger.messages import batch_events
+from latticebank.banking.ledger.model.accounts import Account
+from latticebank.banking.ledger.model.decide import Answer, Chain, decide
+from latticebank.banking.ledger.model.desk import Books, Desk
+from latticebank.banking.ledger.model.journal import GENESIS, act_record, link, transfer_record
+from latticebank.banking.ledger.needs import Needs, needs_of
+from latticebank.banking.ledger.store import encoding, recall, write
+from latticebank.kernel.database import Database, DatabaseUnavailable, unavailability
+from latticebank.kernel.outbox import outbox_parameters
+from latticebank.values.clock import EPOCH, Clock
+from latticebank.values.errors import BankError, Fault
+from latticebank.values.ids import Uuid7Source
+
+MAX_BATCH = 8_192
+"""The most commands that one batch, and so one submission, holds."""
+MAX_WAITING = 65_536
+"""The most commands that may wait for a writer."""
+MAX_REMEMBERED = 250_000
+"""The most accounts whose balances a writer remembers."""
+_ATTEMPTS = 6
+_WARY_BATCHES = 100
+_TICK = timedelta(microseconds=1)
+
+_log = logging.getLogger(__name__)
+
+
+class LedgerBusy(BankError):
+    """More commands wait for the writer than it takes on."""
+
+    code = "ledger-busy"
+    title = "The ledger has more to do than it can take on"
+    fault = Fault.UNAVAILABLE
+
+
+@dataclass(slots=True)
+class _Submission:
+    chains: Sequence[Chain]
+    size: int
+    answers: "asyncio.Future[list[list[Answer]]]"
+
+
+class ShardWriter:
+    """Writes one shard. `run` must be running for `submit` to be answered."""
+
+    def __init__(self, database: Database, book: int, shard: int, clock: Clock, ids: Uuid7Source) -> None:
+        self._database = database
+        self._book = book
+        self._shard = shard
+        self._clock = clock
+        self._ids = ids
+        self._me = ids()
+        self._waiting: deque[_Submission] = deque()
+        self._waiting_size = 0
+        self._arrived = asyncio.Event()
+        self._connection: write.Connection | None = None
+        self._accounts: dict[int, Account] = {}
+        self._next_seq = 0
+        self._wary = 0
+
+    async def submit(self, chains: Sequence[Chain]) -> list[list[Answer]]:
+        """Return the answer to each command of each chain once they are durable; at most `MAX_BATCH` commands.
+
+        Raises:
+            LedgerBusy: too much is waiting already; nothing was done.
+            DatabaseUnavailable: the database is down; ask again with the same identifiers to learn the outcome.
+
+        """
+        size = sum(map(len, chains))
+        if size > MAX_BATCH:
+            raise AssertionError(f"a submission holds at most {MAX_BATCH} commands")
+        if self._waiting_size + size > MAX_WAITING:
+            raise LedgerBusy(f"more than {MAX_WAITING} commands are waiting", hint="try again in a moment")
+        submission = _Submission(chains, size, asyncio.get_running_loop().create_future())
+        self._waiting.append(submission)
+        self._waiting_size += size
+        self._arrived.set()
+        return await submission.answers
+
+    async def run(self) -> None:
+        """Write batches until cancelled; whoever still waits then is told that the ledger is not available."""
+        try:
+            while True:
+                await self._arrived.wait()
+                await self._serve(self._take())
+        finally:
+            for submission in self._waiting:
+                _fail(submission, DatabaseUnavailable("the ledger is shutting down"))
+            self._waiting.clear()
+            await self._disconnect()
+
+    def _take(self) -> list[_Submission]:
+        """Take whatever has arrived, as far as it fits one batch."""
+        taken: list[_Submission] = []
+        size = 0
+        while self._waiting and size + self._waiting[0].size <= MAX_BATCH:
+            submission = self._waiting.popleft()
+            size += submission.size
+            if not submission.answers.cancelled():
+                taken.append(submission)
+        self._waiting_size = sum(submission.size for submission in self._waiting)
+        if not self._waiting:
+            self._arrived.clear()
+        return taken
+
+    async def _serve(self, submissions: list[_Submission]) -> None:
+        """Answer submissions; one that the writer cannot digest must not take the others with it."""
+        if not submissions:
+            return
+        try:
+            answers = await self._decide_and_write([chain for s in submissions for chain in s.chains])
+        except asyncio.CancelledError:
+            for submission in submissions:
+                _fail(submission, DatabaseUnavailable("the ledger is shutting down; the outcome is not known"))
+            raise
+        except DatabaseUnavailable as error:
+            for submission in submissions:
+                _fail(submission, error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is answered, and the writer goes on
+            if len(submissions) > 1:
+                for submission in submissions:
+                    await self._serve([submission])
+                return
+            _log.exception("a submission of %d commands could not be written", submissions[0].size)
+            _fail(submissions[0], error)
+        else:
+            start = iter(answers)
+            for submission in submissions:
+                if not submission.answers.done():
+                    submission.answers.set_result(list(islice(start, len(submission.chains))))
+                else:
+                    deque(islice(start, len(submission.chains)), maxlen=0)
+
+    async def _decide_and_write(self, chains: Sequence[Chain]) -> list[list[Answer]]:
+        """Try until the batch is written: others may be quicker, connections may break."""
+        needs = needs_of(chains)
+        failure: Exception | None = None
+        for attempt in range(_ATTEMPTS):
+            try:
+                with unavailability():
+                    return await self._attempt(chains, needs, wary=attempt > 0 or self._wary > 0)
+            except psycopg.errors.UniqueViolation as error:
+                # Some identifier is recorded already. Whoever repeats commands is likely to repeat more of them, and
+                # looking first is cheaper than writing a batch twice.
+                self._wary = _WARY_BATCHES
+                failure = error
+                await self._roll_back()
+            except DatabaseUnavailable as error:
+                failure = error
+                self._accounts.clear()
+                await self._disconnect()
+                await asyncio.sleep(0.05 * attempt)
+            except BaseException:
+                self._accounts.clear()
+                await self._disconnect()
+                raise
+        raise failure or AssertionError("at least one attempt was made")
+
+    async def _attempt(self, chains: Sequence[Chain], needs: Needs, *, wary: bool) -> list[list[Answer]]:
+        connection = await self._connected()
+        head = await write.lock(connection, self._book, self._shard)
+        if head is None:
+            head = write.Head(1, 0, GENESIS, EPOCH, self._me)
+            await write.found(connection, self._book, self._shard, head)
+        if head.writer != self._me or head.next_seq != self._next_seq:
+            self._accounts.clear()
+        books = await self._gather(connection, head, needs, wary=wary)
+        now = max(self._clock.now(), head.recorded_at + _TICK)
+        answers, desk = decide(books, chains, now)
+        if desk.next_seq == head.next_seq:
+            await write.give_up(connection)
+        else:
+            await write.write(connection, self._book, self._shard, self._batch(desk, head, now))
+            self._remember(desk)
+            self._database.published.ring()
+        self._next_seq = desk.next_seq
+        self._wary = max(0, self._wary - 1)
+        return answers
+
+    async def _gather(self, connection: write.Connection, head: write.Head, needs: Needs, *, wary: bool) -> Books:
+        """Load everything that the batch names and the writer does not remember."""
+        at = (connection, self._book, self._shard)
+        recorded = await recall.recorded(*at, needs.ids) if wary else {}
+        acts = await recall.acts(*at, needs.ids) if wary and needs.acts else {}
+        reservations = await recall.reservations(*at, needs.reservations) if needs.reservations else {}
+        named = [*needs.transfers, *(i for i in needs.reservations if i not in reservations)]
+        if named:
+            recorded |= await recall.recorded(*at, named)
+        reversed_ones = await recall.reversed_ones(*at, needs.transfers) if needs.transfers else frozenset[bytes]()
+        references = await recall.references(*at, needs.references) if needs.references else {}
+        wanted = set(needs.accounts)
+        for reservation in reservations.values():
+            wanted |= {reservation.debit, reservation.credit}
+        for identifier in needs.transfers:
+            if identifier in recorded:
+                wanted |= {recorded[identifier].debit, recorded[identifier].credit}
+        missing = wanted.difference(self._accounts)
+        if missing:
+            self._accounts |= await write.load_accounts(*at, missing)
+        return Books(
+            self._shard, head.next_seq, head.next_serial, self._accounts, recorded, acts, reservations, reversed_ones,
+            references,
+        )  # fmt: skip
+
+    def _batch(self, desk: Desk, head: write.Head, now: datetime) -> write.Batch:
+        records = [transfer_record(transfer) for transfer in desk.transfers]
+        records += [act_record(event) for event in desk.events]
+        journal_link = link(head.journal_link, head.next_seq, now, records)
+        after = write.Head(desk.next_seq, desk.next_serial, journal_link, now, self._me)
+        events = batch_events(self._ids, self._book, self._shard, head.next_seq, desk, now)
+        return write.Batch(desk, head.next_seq, after, outbox_parameters(self._book, self._shard, events))
+
+    def _remember(self, desk: Desk) -> None:
+        """Keep the balances as they are now in the database."""
+        for number, account in desk.changed.items():
+            if number in self._accounts:
+                account.version += 1
+        self._accounts.update(desk.changed)
+        if len(self._accounts) > MAX_REMEMBERED:
+            self._accounts = dict(islice(self._accounts.items(), len(self._accounts) // 2, None))
+
+    async def _connected(self) -> write.Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = await self._database.connect()
+            encoding.register(self._connection)
+        return self._connection
+
+    async def _roll_back(self) -> None:
+        if self._connection is not None:
+            await write.give_up(self._connection)
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+
+def _fail(submission: _Submission, error: Exception) -> None:
+    if not submission.answers.done():
+        submission.answers.set_exception(error)
