@@ -47,7 +47,7 @@ walls: dev
 
 tidy: dev
 	@echo '== house rules'
-	@$(PY) -m pytest -q tests/tidy/test_tidy.py
+	@$(PY) -m pytest --noconftest -q tests/tidy/test_tidy.py
 
 types: dev
 	@echo '== types'
