@@ -1,0 +1,196 @@
+"""The one place where an error becomes what a caller reads: a problem document (RFC 9457)."""
+
+import http
+import json
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import msgspec
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from latticebank.kernel.telemetry import correlation_id
+from latticebank.values.errors import BankError, Fault, InvalidValue
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "/problems/"
+RETRY_AFTER_SECONDS = 2
+_MAX_ERRORS = 20
+_MAX_TEXT = 300
+_MAX_FIELD = 120
+
+STATUS_OF_FAULT = {
+    Fault.INVALID: 400,
+    Fault.UNAUTHENTICATED: 401,
+    Fault.FORBIDDEN: 403,
+    Fault.NOT_FOUND: 404,
+    Fault.CONFLICT: 409,
+    Fault.REFUSED: 422,
+    Fault.TOO_LARGE: 413,
+    Fault.TIMEOUT: 504,
+    Fault.UNAVAILABLE: 503,
+    Fault.INTERNAL: 500,
+}
+
+
+class HttpError(BankError):
+    """An error of the protocol itself, with a status of its own (RFC 9110, 15)."""
+
+    status: ClassVar[int]
+    fault = Fault.INVALID
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """One invalid field: a JSON pointer (RFC 6901) into the body, or the name of a parameter or header field."""
+
+    field: str
+    detail: str
+
+
+class Problem(msgspec.Struct, omit_defaults=True):
+    """A problem document. `instance` is the correlation id of the request, to be quoted to the bank."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str | None = None
+    field: str | None = None
+    hint: str | None = None
+    errors: list[FieldError] = msgspec.field(default_factory=list)
+
+    @property
+    def code(self) -> str:
+        """The stable code of the error, which ends the type."""
+        return self.type.removeprefix(TYPE_PREFIX)
+
+
+def problem_of(error: Exception) -> Problem:
+    """Return the problem document of an error; one that is not meant for callers says nothing of itself."""
+    if isinstance(error, HTTPException) and isinstance(error.__cause__, BankError):
+        error = error.__cause__  # FastAPI turns whatever the reading of a body raises into an exception of its own
+    if isinstance(error, BankError):
+        problem = Problem(
+            TYPE_PREFIX + error.code, error.title, _status(error), error.detail, None, error.field, error.hint
+        )
+    elif isinstance(error, RequestValidationError):
+        problem = _of_validation(error.errors())
+    elif isinstance(error, HTTPException):
+        problem = _of_status(error)
+    else:
+        problem = Problem(
+            TYPE_PREFIX + "internal-error",
+            "The bank failed to do this",
+            500,
+            "an error of the bank stopped this request",
+            hint="retry; if it fails again, tell the bank the instance",
+        )
+    problem.instance = correlation_id.get()
+    return problem
+
+
+def problem_response(error: Exception) -> Response:
+    """Return the response that tells a caller of an error."""
+    problem = problem_of(error)
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    if problem.status == 401:
+        challenge = 'Bearer realm="latticebank"'
+        refused = problem.code != "unauthenticated"
+        headers["WWW-Authenticate"] = challenge + (', error="invalid_token"' if refused else "")
+    if problem.status == 503:
+        seconds = getattr(error, "retry_after", None) or RETRY_AFTER_SECONDS
+        headers["Retry-After"] = str(seconds)
+    return Response(msgspec.json.encode(problem), problem.status, headers, MEDIA_TYPE)
+
+
+def _status(error: BankError) -> int:
+    return error.status if isinstance(error, HttpError) else STATUS_OF_FAULT[error.fault]
+
+
+def _of_status(error: HTTPException) -> Problem:
+    code, detail, hint = {
+        400: ("unreadable-body", "the body of this request cannot be read", "send well-formed JSON in UTF-8"),
+        404: ("no-such-path", "there is nothing at this path", "see /openapi.json for what there is"),
+        405: ("method-not-allowed", "this path does not know this method", "the Allow header lists those it knows"),
+    }.get(error.status_code, (f"http-{error.status_code}", "this request was not accepted", None))
+    title = http.HTTPStatus(error.status_code).phrase
+    return Problem(TYPE_PREFIX + code, title, error.status_code, detail, hint=hint)
+
+
+def _of_validation(errors: Sequence[Any]) -> Problem:
+    """Name every invalid field. The input is never repeated: it may be a secret, or huge."""
+    fields = [FieldError(_field(error["loc"], error["type"]), _detail(error)) for error in errors[:_MAX_ERRORS]]
+    first = fields[0]
+    return Problem(
+        TYPE_PREFIX + InvalidValue.code,
+        InvalidValue.title,
+        STATUS_OF_FAULT[Fault.INVALID],
+        first.detail if len(fields) == 1 else f"{len(errors)} fields are invalid, the first of them {first.field}",
+        field=first.field,
+        errors=fields if len(fields) > 1 else [],
+    )
+
+
+def _field(location: Sequence[str | int], kind: str) -> str:
+    place, *rest = location
+    if place != "body":
+        return str(rest[0] if rest else place)[:_MAX_FIELD]
+    if kind == "json_invalid" or not rest:
+        return "body"
+    steps = (str(step).replace("~", "~0").replace("/", "~1") for step in rest)
+    return ("/" + "/".join(steps))[:_MAX_FIELD]
+
+
+def _detail(error: Any) -> str:
+    kind = error["type"]
+    if kind == "missing":
+        return "this is required"
+    if kind == "extra_forbidden":
+        return "there is no such field"
+    if kind == "json_invalid":
+        return f"this is not JSON: {error['ctx']['error']}"[:_MAX_TEXT]
+    if kind == "value_error":
+        return str(error["msg"]).removeprefix("Value error, ")[:_MAX_TEXT]
+    # The messages of Pydantic quote what was expected, but of a parsed value sometimes the character that broke it.
+    text = str(error["msg"]).partition(":")[0] if kind.endswith("_parsing") else str(error["msg"])
+    return (text[:1].lower() + text[1:])[:_MAX_TEXT]
+
+
+def problem_schema() -> dict[str, Any]:
+    """Return the JSON schema of a problem document, with an example."""
+    text = {"type": "string"}
+    return {
+        "type": "object",
+        "title": "Problem",
+        "description": "A problem document (RFC 9457).",
+        "required": ["type", "title", "status", "detail"],
+        "properties": {
+            "type": {**text, "format": "uri-reference", "description": "Stable: /problems/ and the code of the error."},
+            "title": {**text, "description": "What kind of error this is."},
+            "status": {"type": "integer", "minimum": 400, "maximum": 599},
+            "detail": {**text, "description": "What is wrong this time."},
+            "instance": {**text, "format": "uri-reference", "description": "The correlation id of the request."},
+            "field": {**text, "description": "A JSON pointer into the body, or the name of a parameter or header."},
+            "hint": {**text, "description": "What to do about it."},
+            "errors": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["field", "detail"],
+                    "properties": {"field": text, "detail": text},
+                },
+            },
+        },
+        "examples": [json.loads(msgspec.json.encode(_EXAMPLE))],
+    }
+
+
+_EXAMPLE = Problem(
+    TYPE_PREFIX + InvalidValue.code,
+    InvalidValue.title,
+    400,
+    'an amount of this currency is written like "12.34"',
+    instance="019a0b1c-7d2e-7f3a-8b4c-5d6e7f8a9b0c",
+    field="/amount",
+)

@@ -1,0 +1,127 @@
+"""The routes of a service: declared on a `Router`, read strictly, and none without a policy."""
+
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from inspect import iscoroutinefunction
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.params import Depends
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from latticebank.kernel.http.body import StrictRequest
+from latticebank.kernel.http.permission import permits_of
+from latticebank.values.errors import BankError, Fault
+
+
+class UnfitRoute(BankError):
+    """A route without exactly one action of its service, outside the service's paths, or not declared on a `Router`."""
+
+    code = "unfit-route"
+    title = "A route is not fit to be served"
+    fault = Fault.INTERNAL
+
+
+class StrictRoute(APIRoute):
+    """A route that asks the policy before it reads the body, and reads the body strictly."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler of FastAPI with the permits in front."""
+        handle = super().get_route_handler()
+        permits = tuple(permits_of(self.dependant))
+
+        async def strictly(request: Request) -> Response:
+            for permit in permits:
+                await permit(request)
+            return await handle(StrictRequest(request.scope, request.receive))
+
+        return strictly
+
+
+class Router(APIRouter):
+    """The routes of one subject; `dependencies=[permit(...)]` gives all of them the same action.
+
+    Routers are flat: a router is given to `application`, not included in another.
+    """
+
+    def __init__(
+        self, *, prefix: str = "", tags: list[str] | None = None, dependencies: Iterable[Depends] = ()
+    ) -> None:
+        super().__init__(
+            prefix=prefix,
+            tags=list(tags or []),
+            dependencies=list(dependencies),
+            route_class=StrictRoute,
+            redirect_slashes=False,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRow:
+    """One method of one path, with the Cedar action that it needs."""
+
+    method: str
+    path: str
+    action: str
+    summary: str
+
+
+def route_table(app: FastAPI) -> list[RouteRow]:
+    """Return every route of an application, ordered by path and method.
+
+    Raises:
+        UnfitRoute: one has no action, or several, or is of a kind that cannot have one; all are named.
+
+    """
+    rows: list[RouteRow] = []
+    unfit: list[str] = []
+    for route in app.routes:
+        if (reason := _unfit(route)) is not None:
+            unfit.append(f"{getattr(route, 'path', type(route).__name__)} {reason}")
+            continue
+        assert isinstance(route, StrictRoute)
+        [permit] = permits_of(route.dependant)
+        summary = route.summary or route.name.replace("_", " ").capitalize()
+        rows.extend(RouteRow(method, route.path, permit.action, summary) for method in route.methods or ())
+    if unfit:
+        raise UnfitRoute("; ".join(unfit), hint='declare it on a Router with one permit("service:Action")')
+    return sorted(rows, key=lambda row: (row.path, row.method))
+
+
+def refuse_unfit_routes(app: FastAPI, service: str, prefixes: tuple[str, ...]) -> None:
+    """Check that every route has one action of this service and one of its paths.
+
+    Raises:
+        UnfitRoute: one has not; all are named.
+
+    """
+    unfit = [
+        f"{row.method} {row.path} ({row.action})"
+        for row in route_table(app)
+        if not row.action.startswith(f"{service}:") or not row.path.startswith(prefixes)
+    ]
+    if unfit:
+        raise UnfitRoute(f"not of {service}, its paths {' '.join(prefixes)} and its actions: {'; '.join(unfit)}")
+
+
+def methods_at(app: FastAPI, path: str) -> list[str]:
+    """Return the methods that some route knows at this path, HEAD with GET (RFC 9110, 9.1)."""
+    methods: set[str] = set()
+    for route in app.routes:
+        if isinstance(route, StrictRoute) and route.path_regex.match(path):
+            methods |= route.methods or set()
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)
+
+
+def _unfit(route: BaseRoute) -> str | None:
+    if not isinstance(route, StrictRoute):
+        return "is not declared on a Router of the kernel"
+    if not iscoroutinefunction(route.endpoint):
+        return "is not an async function, so that a deadline could not cancel it"
+    actions = [permit.action for permit in permits_of(route.dependant)]
+    if len(actions) != 1:
+        return f"has the actions {', '.join(actions)}, not one" if actions else "has no action"
+    return None
