@@ -63,7 +63,7 @@ class Templates:
 
     def _run(self, statement: str, *names: str) -> None:
         with psycopg.connect(self._server.url("postgres"), autocommit=True) as connection:
-            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))  # type: ignore[arg-type]
+            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
 
 def chain_of(tables: str) -> MigrationChain:

@@ -130,7 +130,7 @@ def _refuse_newer(connection: sqlalchemy.Connection, chain: MigrationChain) -> N
 def _alembic(chain: MigrationChain, connection: sqlalchemy.Connection) -> Config:
     config = Config(attributes={"connection": connection, "version_table": chain.version_table})
     config.set_main_option("script_location", _escaped(_ENVIRONMENT))
-    config.set_main_option("path_separator", "os")
+    config.set_main_option("path_separator", "newline")
     config.set_main_option("version_locations", _escaped(chain.folder))
     return config
 

@@ -39,6 +39,7 @@ SERVICES = (
 """Every service of the bank, in the order of their ports."""
 BUS = "bus"
 """The name under which `database_urls` has the database of the event bus."""
+WITHOUT_DATABASE = frozenset({"gateway"})
 
 PREFIX = "LATTICEBANK_"
 CONFIG_VARIABLE = "LATTICEBANK_CONFIG"
@@ -136,7 +137,7 @@ class Settings(BaseSettings):
         if self.demo:
             refusals.append(("demo", "a production bank has no demo data"))
         for service in (*self.services, BUS):
-            if service not in self.database_urls:
+            if service not in self.database_urls and service not in WITHOUT_DATABASE:
                 reason = "a production bank does not use the embedded database: every service needs a URL"
                 refusals.append((f"database_urls.{service}", reason))
         for service, url in self.database_urls.items():

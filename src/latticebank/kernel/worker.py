@@ -56,7 +56,7 @@ async def keep_working(
     *,
     wake: Wake,
     pace: Pace,
-    failed: Callable[[Exception, int], None],
+    failed: Callable[[Exception, int], None] | None = None,
 ) -> None:
     """Do `step` until cancelled: at once again while it says that it did something, else after a ring or a pause.
 
@@ -71,7 +71,8 @@ async def keep_working(
             failures += 1
             pause = pace.after_failures(failures)
             _log.exception("%s failed %d times in a row; next try in %.1f s", name, failures, pause)
-            failed(error, failures)
+            if failed:
+                failed(error, failures)
             await asyncio.sleep(pause)
         else:
             failures = 0
