@@ -31,8 +31,8 @@ class RemoteProblem(BankError):
     def __init__(self, problem: Problem, retry_after: int | None = None) -> None:
         super().__init__(problem.detail, field=problem.field, hint=problem.hint)
         # Each instance carries what its service said, in place of what other errors have for a whole class.
-        self.code = problem.code  # type: ignore[misc]
-        self.title = problem.title  # type: ignore[misc]
+        self.code = problem.code
+        self.title = problem.title
         self.fault = _FAULT_OF_STATUS.get(problem.status, _fault_of_class(problem.status))  # type: ignore[misc]
         self.status = problem.status
         self.errors = problem.errors

@@ -54,7 +54,7 @@ class Exchange:
         started = perf_counter()
         method = scope["method"]
         if method == "HEAD":
-            scope["method"] = "GET"
+            scope = {**scope, "method": "GET"}  # the server goes by its own scope, which stays as it is
         correlation = self._correlation(scope)
         token = correlation_id.set(correlation)
         answer = _Answer(scope, send, correlation, bodiless=method == "HEAD")
