@@ -9,13 +9,14 @@ from typing import Any
 
 import psycopg
 import sqlalchemy
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from latticebank.kernel import outbox
 from latticebank.kernel.events import Event
+from latticebank.kernel.production import url_parts
 from latticebank.kernel.worker import Wake
 from latticebank.values.errors import BankError, Fault, InvalidValue
 
@@ -178,13 +179,9 @@ def connection_string(url: str, application_name: str, statement_seconds: float 
         InvalidValue: the URL is not a PostgreSQL URL; the message does not repeat it.
 
     """
-    if not url.startswith(("postgresql://", "postgres://")):
-        raise InvalidValue("a database is named by a URL that begins with postgresql://", field="url")
-    try:
-        given = conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
-        # The cause would repeat parts of the URL, which holds a password.
-        raise InvalidValue("this is not a PostgreSQL connection URL", field="url") from None
+    given = url_parts(url)
+    if given is None:
+        raise InvalidValue("a database is named by a URL like postgresql://user:password@host/database", field="url")
     options = (
         f"{given.get('options') or ''} -c timezone=UTC -c statement_timeout={int(statement_seconds * 1000)}"
         f" -c lock_timeout={LOCK_SECONDS}s -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_SECONDS}s"

@@ -89,11 +89,14 @@ def migrate(url: str, chain: MigrationChain, *, wait_seconds: float = WAIT_SECON
         use_native_hstore=False,
         hide_parameters=True,
     )
-    with _one_at_a_time, unavailability(), _only_migration(conninfo, wait_seconds), engine.connect() as connection:
+    with _one_at_a_time, unavailability(), _only_migration(conninfo, wait_seconds):
         for each in chains:
-            _refuse_newer(connection, each)
+            with engine.connect() as connection:
+                _refuse_newer(connection, each)
         for each in chains:
-            command.upgrade(_alembic(each, connection), "head")
+            # A connection for each: one left in a transaction by a chain that had nothing to do would never commit.
+            with engine.connect() as connection:
+                command.upgrade(_alembic(each, connection), "head")
 
 
 @contextmanager
@@ -119,7 +122,6 @@ def _refuse_newer(connection: sqlalchemy.Connection, chain: MigrationChain) -> N
     known = {revision.revision for revision in script.walk_revisions()}
     context = MigrationContext.configure(connection, opts={"version_table": chain.version_table})
     unknown = sorted(set(context.get_current_heads()) - known)
-    connection.rollback()
     if unknown:
         raise NewerDatabase(
             f"the {chain.name} tables are at revision {', '.join(unknown)}, unknown to this version of the bank",

@@ -50,7 +50,7 @@ def is_loopback(host: str) -> bool:
 
 def database_of(url: str) -> tuple[str, str, str] | None:
     """Return host, port and name of the database that a URL leads to; none where it is no complete PostgreSQL URL."""
-    given = _parts(url)
+    given = url_parts(url)
     if given is None or not given.get("dbname"):
         return None
     return str(given.get("host", "")), str(given.get("port", "5432")), str(given["dbname"])
@@ -58,7 +58,7 @@ def database_of(url: str) -> tuple[str, str, str] | None:
 
 def production_faults(url: str) -> list[str]:
     """Return why a production bank must not use this database URL, which `database_of` accepts; nothing if it may."""
-    given = _parts(url) or {}
+    given = url_parts(url) or {}
     password, user = str(given.get("password") or ""), str(given.get("user") or "")
     faults = []
     if not password:
@@ -77,10 +77,13 @@ def _stays_here(host: str) -> bool:
     return host.startswith(("/", "@")) or is_loopback(host)
 
 
-def _parts(url: str) -> dict[str, Any] | None:
+def url_parts(url: str) -> dict[str, Any] | None:
+    """Return the parameters of a PostgreSQL connection URL by their names in libpq; none where it is no such URL."""
     if not url.startswith(("postgresql://", "postgres://")):
         return None
     try:
-        return dict(conninfo_to_dict(url))
+        given = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         return None
+    ports = str(given.get("port", "5432")).split(",")
+    return dict(given) if all(port.isascii() and port.isdigit() for port in ports) else None

@@ -1,0 +1,111 @@
+"""Events for tests, and processes of their own that append, relay and consume them, some until they are killed."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+
+from latticebank.kernel.bus import PostgresEventBus
+from latticebank.kernel.consumer import Consumer
+from latticebank.kernel.database import Database, UnitOfWork
+from latticebank.kernel.events import Event
+from latticebank.kernel.relay import Relay
+from latticebank.values.ids import derived_id
+from tests.clocks import NOON
+
+ROOT = Path(__file__).resolve().parents[2]
+TOPIC = "latticebank.ledger"
+KILLED = 137
+
+
+def event(name: str, *, data: bytes = b"", source: str = "/latticebank/ledger") -> Event:
+    """An event that `name` tells from others: the same name is the same event."""
+    return Event(
+        id=derived_id(name),
+        source=source,
+        type="latticebank.ledger.transfers-posted.v1",
+        time=NOON,
+        subject=name,
+        partition_key="shard-0",
+        causation_id="payment-1",
+        data_content_type="application/octet-stream",
+        data=data,
+    )
+
+
+def subjects(events: Sequence[tuple[int, Event]]) -> list[str]:
+    return [each.subject for _, each in events]
+
+
+def process(*arguments: object) -> subprocess.Popen[bytes]:
+    """Start one of the acts below in a process of its own."""
+    return subprocess.Popen([sys.executable, "-m", "tests.kernel.said", *map(str, arguments)], cwd=ROOT)
+
+
+def finished(*processes: subprocess.Popen[bytes]) -> list[int]:
+    """Wait for processes to end; return their exit codes."""
+    return [each.wait(timeout=60) for each in processes]
+
+
+async def append(bus_url: str, prefix: str, count: str) -> None:
+    """Append so many events one after the other, each twice."""
+    bus = PostgresEventBus(Database(bus_url, application_name="appender", pool_size=1))
+    for number in range(int(count)):
+        said = event(f"{prefix}-{number}")
+        await bus.append([said])
+        await bus.append([said])
+
+
+class DyingBus(PostgresEventBus):
+    """A bus whose caller is killed after it has appended, before it hears of it."""
+
+    async def append(self, events: Sequence[Event]) -> int:
+        await super().append(events)
+        os._exit(KILLED)
+
+
+async def relay_and_die(database_url: str, bus_url: str) -> None:
+    """Relay one batch, and die between the append and the delete."""
+    bus = DyingBus(Database(bus_url, application_name="relay"))
+    await Relay(Database(database_url, application_name="relay"), bus).step()
+
+
+async def relay(database_url: str, bus_url: str) -> None:
+    """Relay until nothing is left."""
+    bus = PostgresEventBus(Database(bus_url, application_name="relay"))
+    mover = Relay(Database(database_url, application_name="relay"), bus)
+    while await mover.step():
+        pass
+
+
+async def note(unit_of_work: UnitOfWork, said: Event) -> None:
+    """Write down that an event was handled; the table of the tests has no key, so that doubles would show."""
+    await unit_of_work.connection.exec_driver_sql("INSERT INTO noted (subject) VALUES (%s)", (said.subject,))
+
+
+async def consume(database_url: str, bus_url: str, fatal: str = "") -> None:
+    """Handle events until there are none; be killed in the middle of the one named `fatal`."""
+
+    async def handle(unit_of_work: UnitOfWork, said: Event) -> None:
+        await note(unit_of_work, said)
+        if said.subject == fatal:
+            os._exit(KILLED)
+
+    bus = PostgresEventBus(Database(bus_url, application_name="consumer"))
+    consumer = Consumer("notes", TOPIC, Database(database_url, application_name="consumer"), bus, handle, batch=7)
+    while await consumer.lag():
+        if not await consumer.step():
+            await asyncio.sleep(0.005)
+
+
+ACTS: dict[str, Callable[..., Coroutine[None, None, None]]] = {
+    "append": append,
+    "relay": relay,
+    "relay-and-die": relay_and_die,
+    "consume": consume,
+}
+
+if __name__ == "__main__":
+    asyncio.run(ACTS[sys.argv[1]](*sys.argv[2:]))
