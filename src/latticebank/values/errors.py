@@ -30,8 +30,8 @@ class BankError(Exception):
     `detail` says what is wrong, `field` where, `hint` what to do. `code` is stable and part of the interface.
     """
 
-    code: ClassVar[str] = "internal-error"
-    title: ClassVar[str] = "The bank failed to do this"
+    code: str = "internal-error"
+    title: str = "The bank failed to do this"
     fault: ClassVar[Fault] = Fault.INTERNAL
 
     def __init__(self, detail: str, *, field: str | None = None, hint: str | None = None) -> None:

@@ -92,6 +92,8 @@ def post_reserved(desk: Desk, command: PostReserved) -> Transfer | Rejection:
     if command.amount is not None:
         if len(members) > 1:
             return Rejection.RESERVATION_IN_CHAIN
+        if command.currency != members[0].currency:
+            return Rejection.CURRENCY_MISMATCH
         if command.amount > members[0].amount:
             return Rejection.AMOUNT_OVER_RESERVATION
     ready = []

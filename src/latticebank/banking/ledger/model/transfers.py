@@ -149,6 +149,7 @@ class PostReserved(Struct, frozen=True, gc=False):
     id: bytes
     reservation: bytes
     amount: int | None = None
+    currency: str | None = None
     booking_date: date | None = None
     value_date: date | None = None
 

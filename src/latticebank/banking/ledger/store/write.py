@@ -19,6 +19,7 @@ from latticebank.banking.ledger.model.accounts import Account
 from latticebank.banking.ledger.model.desk import Desk
 from latticebank.banking.ledger.model.transfers import Entry, Reservation, Transfer
 from latticebank.banking.ledger.store import encoding
+from latticebank.kernel.database import unavailability
 from latticebank.kernel.outbox import OUTBOX_INSERT
 
 COPY_FROM = 50
@@ -27,6 +28,10 @@ _SLICE = 1_000
 
 Row = TypeVar("Row")
 Connection = psycopg.AsyncConnection[Any]
+
+
+class AlreadyRecorded(Exception):
+    """Something that the batch records under a name of its own is recorded already; nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +162,19 @@ async def write(connection: Connection, book: int, shard: int, batch: Batch) -> 
     The accounts go first, guarded by their versions: when another writer was there in between, nothing is written.
 
     Raises:
-        psycopg.errors.SerializationFailure: an account has another version than the writer knew.
-        psycopg.errors.UniqueViolation: an identifier is already recorded.
+        DatabaseUnavailable: an account has another version than the writer knew, or the database is down.
+        AlreadyRecorded: an identifier or a reference of the batch is in use; look before the next attempt.
 
     """
+    try:
+        with unavailability():
+            await _write(connection, book, shard, batch)
+    except psycopg.errors.UniqueViolation as error:
+        await give_up(connection)
+        raise AlreadyRecorded from error
+
+
+async def _write(connection: Connection, book: int, shard: int, batch: Batch) -> None:
     desk, at = batch.desk, batch.head.recorded_at
     known = [account for account in desk.changed.values() if account.number in desk.known]
     if len(desk.transfers) >= COPY_FROM:

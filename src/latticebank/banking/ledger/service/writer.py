@@ -15,14 +15,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 
-import psycopg
-
-from latticebank.banking.ledger.messages import batch_events
 from latticebank.banking.ledger.model.accounts import Account
 from latticebank.banking.ledger.model.decide import Answer, Chain, decide
 from latticebank.banking.ledger.model.desk import Books, Desk
 from latticebank.banking.ledger.model.journal import GENESIS, act_record, link, transfer_record
-from latticebank.banking.ledger.needs import Needs, needs_of
+from latticebank.banking.ledger.service.messages import batch_events
+from latticebank.banking.ledger.service.needs import Needs, needs_of
 from latticebank.banking.ledger.store import encoding, recall, write
 from latticebank.kernel.database import Database, DatabaseUnavailable, unavailability
 from latticebank.kernel.outbox import outbox_parameters
@@ -157,12 +155,11 @@ class ShardWriter:
             try:
                 with unavailability():
                     return await self._attempt(chains, needs, wary=attempt > 0 or self._wary > 0)
-            except psycopg.errors.UniqueViolation as error:
+            except write.AlreadyRecorded as error:
                 # Some identifier is recorded already. Whoever repeats commands is likely to repeat more of them, and
                 # looking first is cheaper than writing a batch twice.
                 self._wary = _WARY_BATCHES
                 failure = error
-                await self._roll_back()
             except DatabaseUnavailable as error:
                 failure = error
                 self._accounts.clear()
@@ -242,10 +239,6 @@ class ShardWriter:
             self._connection = await self._database.connect()
             encoding.register(self._connection)
         return self._connection
-
-    async def _roll_back(self) -> None:
-        if self._connection is not None:
-            await write.give_up(self._connection)
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

@@ -1,0 +1,292 @@
+"""The routes of the ledger, and the service as the composition root sees it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import date
+from importlib.resources import files
+from typing import Annotated
+
+import msgspec
+from fastapi import FastAPI, Path, Query, Request, Response
+
+from latticebank.banking.ledger.migrations import LEDGER_TABLES
+from latticebank.banking.ledger.model.accounts import (
+    AccountKind,
+    CloseAccount,
+    FreezeAccount,
+    OpenAccount,
+    Party,
+    PartyRole,
+    SetOverdraftLimit,
+    UnfreezeAccount,
+)
+from latticebank.banking.ledger.service.ledger import Ledger, Period
+from latticebank.banking.ledger.service.views import account_view, entry_view, transfer_view
+from latticebank.banking.ledger.wire import (
+    AccountKindWord,
+    AccountOpening,
+    AccountPage,
+    AccountsByReference,
+    AccountView,
+    BalanceView,
+    Basis,
+    BatchAnswer,
+    EntryPage,
+    OrderBatch,
+    OverdraftLimit,
+    References,
+    Restriction,
+    TransferView,
+)
+from latticebank.kernel.caller import Caller
+from latticebank.kernel.http import (
+    IdempotencyKey,
+    PageCursor,
+    PageLimit,
+    Router,
+    application,
+    decode_cursor,
+    encode_cursor,
+    permit,
+    read_json,
+)
+from latticebank.kernel.http.paging import DEFAULT_PAGE
+from latticebank.kernel.service import Context, Service
+from latticebank.values.account_number import format_account_number, parse_account_number, shard_of
+from latticebank.values.errors import InvalidValue
+from latticebank.values.ids import parse_uuid
+from latticebank.values.money import CURRENCY_DIGITS, currency_digits, format_amount, parse_amount
+
+MAX_BATCH_BYTES = 4 * 2**20
+"""The largest body of a request: a full batch of orders."""
+
+router = Router(prefix="/api/ledger", tags=["ledger"])
+
+AccountPath = Annotated[str, Path(description="The ten digits of the account.", examples=["1000000015"])]
+
+
+def _ledger(request: Request) -> Ledger:
+    ledger: Ledger = request.app.state.ledger
+    return ledger
+
+
+@router.post("/accounts", status_code=201)
+async def open_account(
+    request: Request,
+    opening: AccountOpening,
+    key: IdempotencyKey,
+    caller: Annotated[Caller, permit("ledger:OpenAccount")],
+) -> AccountView:
+    """Open an account; the bank gives it its number."""
+    digits = currency_digits(opening.currency, "/currency")
+    limit = parse_amount(opening.overdraft_limit, digits, "/overdraft_limit") if opening.overdraft_limit else 0
+    kind = AccountKind[opening.kind.upper()]
+    if limit and not kind.of_customer:
+        raise InvalidValue("the bank's own accounts have no overdraft limit", field="/overdraft_limit")
+    parties = _parties(opening)
+    command = OpenAccount(key.bytes, kind, opening.currency, limit, opening.reference, parties, _actor(caller))
+    ledger = _ledger(request)
+    shard = ledger.shard_for(key) if opening.shard is None else opening.shard
+    act = await ledger.act(command, shard)
+    return account_view(await ledger.account(act.account))
+
+
+@router.get("/accounts")
+async def list_accounts(
+    request: Request,
+    _: Annotated[Caller, permit("ledger:ReadAccounts")],
+    limit: PageLimit = DEFAULT_PAGE,
+    cursor: PageCursor = None,
+    kind: Annotated[AccountKindWord | None, Query(description="Only accounts of this kind.")] = None,
+    currency: Annotated[str | None, Query(description="Only accounts of this currency.", examples=["EUR"])] = None,
+    party: Annotated[str | None, Query(max_length=64, description="Only accounts of this owner or mandate.")] = None,
+) -> AccountPage:
+    """List accounts in order of their numbers."""
+    if currency is not None:
+        currency_digits(currency)
+    rows = await _ledger(request).accounts(
+        after=decode_cursor(cursor, tuple[int])[0] if cursor else 0,
+        limit=limit + 1,
+        kind=AccountKind[kind.upper()] if kind else 0,
+        currency=currency or "",
+        party=party or "",
+    )
+    more = encode_cursor((rows[limit - 1].account.number,)) if len(rows) > limit else None
+    return AccountPage([account_view(row) for row in rows[:limit]], more)
+
+
+@router.post("/accounts/by-reference")
+async def find_accounts(
+    request: Request, wanted: References, _: Annotated[Caller, permit("ledger:ReadAccounts")]
+) -> AccountsByReference:
+    """Find accounts by their names in another system."""
+    found = await _ledger(request).accounts_by_reference(wanted.references)
+    return AccountsByReference({name: format_account_number(number) for name, number in found.items()})
+
+
+@router.get("/accounts/{account}")
+async def read_account(
+    request: Request, account: AccountPath, _: Annotated[Caller, permit("ledger:ReadAccounts")]
+) -> AccountView:
+    """Show an account as it stands."""
+    return account_view(await _ledger(request).account(parse_account_number(account)))
+
+
+@router.get("/accounts/{account}/balance")
+async def read_balance(
+    request: Request,
+    account: AccountPath,
+    _: Annotated[Caller, permit("ledger:ReadEntries")],
+    as_of: Annotated[date | None, Query(description="The last day that counts; today if left out.")] = None,
+    basis: Annotated[Basis, Query(description="Whether booking or value dates count.")] = "booking",
+) -> BalanceView:
+    """Show the balance at the end of a day, by booking or by value date."""
+    day = as_of or request.app.state.context.clock.now().date()
+    row, balance = await _ledger(request).balance(parse_account_number(account), day, basis)
+    currency = row.account.currency
+    return BalanceView(account, currency, day, basis, format_amount(balance, CURRENCY_DIGITS[currency]))
+
+
+@router.get("/accounts/{account}/entries")
+async def list_entries(
+    request: Request,
+    account: AccountPath,
+    _: Annotated[Caller, permit("ledger:ReadEntries")],
+    since: Annotated[date | None, Query(alias="from", description="The first day, included.")] = None,
+    until: Annotated[date | None, Query(alias="to", description="The last day, included.")] = None,
+    basis: Annotated[Basis, Query(description="Whether booking or value dates count.")] = "booking",
+    limit: PageLimit = DEFAULT_PAGE,
+    cursor: PageCursor = None,
+) -> EntryPage:
+    """List the entries of an account in the order of booking."""
+    period = Period(since or date.min, until or date.max, basis == "value")
+    if period.since > period.until:
+        raise InvalidValue("the first day is after the last", field="from")
+    after = decode_cursor(cursor, tuple[int])[0] if cursor else 0
+    currency, rows = await _ledger(request).entries(parse_account_number(account), period, after=after, limit=limit + 1)
+    more = encode_cursor((rows[limit - 1].number,)) if len(rows) > limit else None
+    return EntryPage(account, currency, [entry_view(row, currency) for row in rows[:limit]], more)
+
+
+@router.post("/accounts/{account}/freeze")
+async def freeze_account(
+    request: Request,
+    account: AccountPath,
+    restriction: Restriction,
+    key: IdempotencyKey,
+    caller: Annotated[Caller, permit("ledger:RestrictAccount")],
+) -> AccountView:
+    """Stop all movement of money on an account; reservations can still be voided."""
+    number = parse_account_number(account)
+    return await _act(request, FreezeAccount(key.bytes, number, restriction.reason, _actor(caller)))
+
+
+@router.post("/accounts/{account}/unfreeze")
+async def unfreeze_account(
+    request: Request,
+    account: AccountPath,
+    restriction: Restriction,
+    key: IdempotencyKey,
+    caller: Annotated[Caller, permit("ledger:RestrictAccount")],
+) -> AccountView:
+    """Let money move on an account again."""
+    number = parse_account_number(account)
+    return await _act(request, UnfreezeAccount(key.bytes, number, restriction.reason, _actor(caller)))
+
+
+@router.post("/accounts/{account}/close")
+async def close_account(
+    request: Request,
+    account: AccountPath,
+    restriction: Restriction,
+    key: IdempotencyKey,
+    caller: Annotated[Caller, permit("ledger:RestrictAccount")],
+) -> AccountView:
+    """Close an account for ever; only when nothing is on it and nothing reserved."""
+    number = parse_account_number(account)
+    return await _act(request, CloseAccount(key.bytes, number, restriction.reason, _actor(caller)))
+
+
+@router.post("/accounts/{account}/overdraft-limit")
+async def set_overdraft_limit(
+    request: Request,
+    account: AccountPath,
+    limit: OverdraftLimit,
+    key: IdempotencyKey,
+    caller: Annotated[Caller, permit("ledger:SetOverdraftLimit")],
+) -> AccountView:
+    """Let an account go below zero by at most this."""
+    number = parse_account_number(account)
+    row = await _ledger(request).account(number)
+    minor = parse_amount(limit.overdraft_limit, CURRENCY_DIGITS[row.account.currency], "/overdraft_limit")
+    return await _act(request, SetOverdraftLimit(key.bytes, number, minor, _actor(caller)))
+
+
+@router.post(
+    "/transfers",
+    response_model=None,
+    responses={200: {"description": "An answer for each order.", "content": {"application/json": {}}}},
+    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {}}}},
+)
+async def order_transfers(request: Request, _: Annotated[Caller, permit("ledger:PostTransfers")]) -> Response:
+    """Post, reserve, void and reverse in bulk: each order carries its own id, under which it happens at most once."""
+    batch = await read_json(request, OrderBatch)
+    answers = await _ledger(request).order(batch.orders)
+    return Response(msgspec.json.encode(BatchAnswer(answers)), media_type="application/json")
+
+
+@router.get("/transfers/{id}")
+async def read_transfer(
+    request: Request,
+    identifier: Annotated[str, Path(alias="id", description="The id that the order carried.")],
+    _: Annotated[Caller, permit("ledger:ReadTransfers")],
+) -> TransferView:
+    """Show the ledger's record of one order: what was done, or why it was refused."""
+    return transfer_view(await _ledger(request).transfer(parse_uuid(identifier, "id")))
+
+
+async def _act(
+    request: Request, command: "FreezeAccount | UnfreezeAccount | CloseAccount | SetOverdraftLimit"
+) -> AccountView:
+    ledger = _ledger(request)
+    await ledger.act(command, shard_of(command.account))
+    return account_view(await ledger.account(command.account))
+
+
+def _parties(opening: AccountOpening) -> tuple[Party, ...]:
+    owners = [Party(reference, PartyRole.OWNER) for reference in opening.owners]
+    mandates = [Party(reference, PartyRole.MANDATE) for reference in opening.mandates]
+    parties = (*owners, *mandates)
+    if len({party.reference for party in parties}) < len(parties):
+        raise InvalidValue("a party is named twice", field="/owners")
+    return parties
+
+
+def _actor(caller: Caller) -> str:
+    return f"{caller.kind.value}:{caller.id}"
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    context: Context = app.state.context
+    ledger = Ledger(
+        context.database("ledger"), context.settings.book, context.settings.shards, context.clock, context.ids
+    )
+    app.state.ledger = ledger
+    async with ledger.running():
+        yield
+
+
+def build(context: Context) -> FastAPI:
+    """Return the application of the ledger."""
+    return application(SERVICE, context, _lifespan, [router], max_body_bytes=MAX_BATCH_BYTES)
+
+
+SERVICE = Service(
+    name="ledger",
+    port=8002,
+    prefixes=("/api/ledger/",),
+    migrations=LEDGER_TABLES,
+    policies=(files("latticebank.banking.ledger") / "policies.cedar").read_text("utf-8"),
+    build=build,
+)

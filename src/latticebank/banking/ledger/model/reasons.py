@@ -1,0 +1,38 @@
+"""Why the ledger refused, in sentences: what is wrong and what can be done."""
+
+from latticebank.banking.ledger.model.transfers import Rejection
+
+REASONS: dict[Rejection, str] = {
+    Rejection.DEBIT_ACCOUNT_UNKNOWN: "the account to debit does not exist",
+    Rejection.CREDIT_ACCOUNT_UNKNOWN: "the account to credit does not exist",
+    Rejection.ACCOUNT_FROZEN: "an account is frozen; no money moves on it until it is unfrozen",
+    Rejection.ACCOUNT_CLOSED: "an account is closed",
+    Rejection.CURRENCY_MISMATCH: "the accounts and the amount are not all of one currency",
+    Rejection.INSUFFICIENT_FUNDS: "the account has not enough available, its overdraft limit included",
+    Rejection.SAME_ACCOUNT: "an account cannot pay itself",
+    Rejection.BALANCE_OVERFLOW: "a balance would no longer fit into 64 bits",
+    Rejection.EVIDENCE_MISSING: "a customer's account is debited only on evidence: the SHA-256 of what authorised it",
+    Rejection.BOOKING_DATE_BEFORE_LAST: "an account already has an entry with a later booking date",
+    Rejection.BOOKING_DATE_IN_FUTURE: "the booking date lies in the future",
+    Rejection.VALUE_DATE_OUT_OF_REACH: "the value date lies more than 366 days from the booking date",
+    Rejection.EXPIRY_IN_PAST: "the reservation would have expired before it is made",
+    Rejection.RESERVATION_UNKNOWN: "there is no such reservation",
+    Rejection.RESERVATION_RESOLVED: "the reservation was posted, voided or expired already",
+    Rejection.RESERVATION_EXPIRED: "the time of the reservation is over",
+    Rejection.RESERVATION_NOT_EXPIRED: "the time of the reservation is not over",
+    Rejection.RESERVATION_IN_CHAIN: "the reservation belongs to a chain: name its first one, and post in full",
+    Rejection.AMOUNT_OVER_RESERVATION: "the amount is more than was reserved",
+    Rejection.VOIDED_BEFORE_RESERVE: "the reservation was voided before it came",
+    Rejection.TRANSFER_UNKNOWN: "there is no such transfer",
+    Rejection.NOT_REVERSIBLE: "only a posted transfer that is no reversal itself can be reversed",
+    Rejection.ALREADY_REVERSED: "the transfer was reversed already",
+    Rejection.CHAIN_BROKEN: "another link of the chain was refused, so nothing of the chain was done",
+    Rejection.ID_REUSED: "this identifier was used for something else",
+    Rejection.ACCOUNT_UNKNOWN: "there is no such account",
+    Rejection.REFERENCE_TAKEN: "another account has this reference",
+    Rejection.BALANCE_NOT_ZERO: "an account is closed only when nothing is on it and nothing reserved",
+    Rejection.ALREADY_SO: "the account is in this state already",
+    Rejection.LIMIT_BELOW_USE: "the account already uses more overdraft than this limit",
+    Rejection.NUMBERS_EXHAUSTED: "this shard has given out all of its account numbers",
+    Rejection.LIMIT_NOT_OF_CUSTOMER: "the bank's own accounts have no overdraft limit",
+}

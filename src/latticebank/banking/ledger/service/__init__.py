@@ -1,0 +1,1 @@
+"""What the ledger does: `writer` takes commands through the database, `ledger` answers callers."""
