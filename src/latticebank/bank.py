@@ -13,6 +13,7 @@ import structlog
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from latticebank.banking.ledger.api import SERVICE as LEDGER
 from latticebank.kernel.caller import OperatorAuthenticator, operator_token_digest
 from latticebank.kernel.database import Database
 from latticebank.kernel.http import RouteRow, application, route_table
@@ -28,7 +29,7 @@ from latticebank.values.clock import Clock, SystemClock
 from latticebank.values.errors import BankError, Fault
 from latticebank.values.ids import Uuid7Source
 
-SERVICES: dict[str, Service] = {}
+SERVICES: dict[str, Service] = {LEDGER.name: LEDGER}
 """Every service that exists, by name, in the order in which they start."""
 
 PUBLIC = "/api/"
