@@ -5,7 +5,7 @@ What crosses is what would cross the network: a deadline, a limit on the answer,
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from urllib.parse import unquote
 
 import structlog
@@ -57,8 +57,7 @@ class MemoryTransport:
             yield response
         finally:
             running.cancel()
-            with suppress(asyncio.CancelledError):
-                await running
+            await asyncio.wait([running])
 
     async def aclose(self) -> None:
         """There is nothing to let go of."""
