@@ -1,0 +1,273 @@
+"""Finds what breaks the invariants of the books: the promises that no foreign key makes, and the journal's chain.
+
+Everything is read in one snapshot. The statements scan and sort whole tables: minutes for tens of millions of rows.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from msgspec import Struct
+from psycopg.rows import tuple_row
+
+from latticebank.banking.ledger.model.accounts import AccountEvent
+from latticebank.banking.ledger.model.transfers import Transfer
+from latticebank.banking.ledger.store.recall import transfer_from
+from latticebank.kernel.database import Database, unavailability
+
+Connection = psycopg.AsyncConnection[Any]
+_AT_ONCE = 5_000
+
+
+class Invariant(Struct, frozen=True):
+    """A promise of the books, and a statement that returns (where, what) for each place that breaks it."""
+
+    name: str
+    promise: str
+    statement: str
+
+
+INVARIANTS = (
+    Invariant(
+        "two-entries",
+        "every posted transfer has two entries of its amount, dates and accounts, which sum to zero",
+        """
+        SELECT 'transfer ' || t.id,
+               format('debit entry %%s/%%s: %%s, credit entry %%s/%%s: %%s, amount %%s', t.debit, t.debit_entry,
+                      coalesce(d.amount::text, 'missing'), t.credit, t.credit_entry,
+                      coalesce(c.amount::text, 'missing'), t.amount)
+        FROM transfers t
+        LEFT JOIN entries d ON (d.book, d.shard, d.account, d.number) = (t.book, t.shard, t.debit, t.debit_entry)
+        LEFT JOIN entries c ON (c.book, c.shard, c.account, c.number) = (t.book, t.shard, t.credit, t.credit_entry)
+        WHERE t.book = %(book)s AND t.outcome = 0 AND t.kind IN (1, 3, 6)
+          AND (d.transfer, d.amount, d.booking_date, d.value_date, c.transfer, c.amount, c.booking_date, c.value_date)
+              IS DISTINCT FROM
+              (t.id, -t.amount, t.booking_date, t.value_date, t.id, t.amount, t.booking_date, t.value_date)
+        """,
+    ),
+    Invariant(
+        "entry-of-a-transfer",
+        "every entry belongs to a posted transfer that names it",
+        """
+        SELECT format('entry %%s/%%s', e.account, e.number), 'no posted transfer names it; it names ' || e.transfer
+        FROM entries e
+        LEFT JOIN transfers t ON (t.book, t.shard, t.id) = (e.book, e.shard, e.transfer)
+        WHERE e.book = %(book)s
+          AND (t.outcome = 0 AND ((t.debit, t.debit_entry) = (e.account, e.number)
+                                  OR (t.credit, t.credit_entry) = (e.account, e.number))) IS NOT TRUE
+        """,
+    ),
+    Invariant(
+        "running-balance",
+        "entries are numbered without gaps, each balance is the one before plus the amount, booking dates never go back",
+        """
+        SELECT format('entry %%s/%%s', account, number),
+               format('balance %%s after %%s and amount %%s, number %%s after %%s, booked %%s after %%s', balance,
+                      balance_before, amount, number, number_before, booking_date, booked_before)
+        FROM (SELECT account, number, amount, balance, booking_date,
+                     lag(balance, 1, 0::bigint) OVER w AS balance_before,
+                     lag(number, 1, 0::bigint) OVER w AS number_before,
+                     lag(booking_date, 1, '0001-01-01'::date) OVER w AS booked_before
+              FROM entries WHERE book = %(book)s
+              WINDOW w AS (PARTITION BY book, shard, account ORDER BY number)) AS e
+        WHERE balance <> balance_before + amount OR number <> number_before + 1 OR booking_date < booked_before
+        """,
+    ),
+    Invariant(
+        "balance-of-entries",
+        "every account's balance is the sum of its entries, and it counts them rightly",
+        """
+        SELECT 'account ' || a.account,
+               format('balance %%s, entries sum to %%s; counts %%s entries, has %%s', a.balance,
+                      coalesce(e.total, 0), a.entries, coalesce(e.many, 0))
+        FROM accounts a
+        LEFT JOIN (SELECT book, shard, account, sum(amount) AS total, count(*) AS many, max(booking_date) AS last
+                   FROM entries WHERE book = %(book)s GROUP BY book, shard, account) e
+            ON (e.book, e.shard, e.account) = (a.book, a.shard, a.account)
+        WHERE a.book = %(book)s
+          AND (a.balance <> coalesce(e.total, 0) OR a.entries <> coalesce(e.many, 0)
+               OR a.last_booking <> coalesce(e.last, '0001-01-01'::date))
+        UNION ALL
+        SELECT DISTINCT 'account ' || e.account, 'has entries and does not exist'
+        FROM entries e
+        WHERE e.book = %(book)s AND NOT EXISTS (
+            SELECT FROM accounts a WHERE (a.book, a.shard, a.account) = (e.book, e.shard, e.account))
+        """,
+    ),
+    Invariant(
+        "held-by-reservations",
+        "what is held on an account is the sum of its open reservations",
+        """
+        SELECT 'account ' || a.account, format('holds %%s, open reservations sum to %%s', a.held, coalesce(r.total, 0))
+        FROM accounts a
+        LEFT JOIN (SELECT book, shard, debit, sum(amount) AS total FROM reservations
+                   WHERE book = %(book)s AND state = 1 GROUP BY book, shard, debit) r
+            ON (r.book, r.shard, r.debit) = (a.book, a.shard, a.account)
+        WHERE a.book = %(book)s AND a.held <> coalesce(r.total, 0)
+        """,
+    ),
+    Invariant(
+        "reservation-of-a-transfer",
+        "every reservation was recorded as such, and what resolved it is recorded too",
+        """
+        SELECT 'reservation ' || r.id,
+               format('state %%s; its record: %%s; resolved by: %%s', r.state,
+                      coalesce(t.amount::text, 'missing'), coalesce(s.kind::text, 'nothing'))
+        FROM reservations r
+        LEFT JOIN transfers t ON (t.book, t.shard, t.id) = (r.book, r.shard, r.id)
+        LEFT JOIN transfers s ON (s.book, s.shard, s.id) = (r.book, r.shard, r.resolved_by)
+        WHERE r.book = %(book)s
+          AND ((t.kind, t.outcome, t.debit, t.credit, t.amount)
+               IS DISTINCT FROM (2::smallint, 0::smallint, r.debit, r.credit, r.amount)
+               OR (s.kind, s.outcome, s.reference) IS DISTINCT FROM
+                  (CASE r.state WHEN 2 THEN 3 WHEN 3 THEN 4 WHEN 4 THEN 5 END::smallint,
+                   CASE WHEN r.state > 1 THEN 0 END::smallint, CASE WHEN r.state > 1 THEN r.id END))
+        """,
+    ),
+    Invariant(
+        "reversal-of-a-posting",
+        "every reversal moves the whole of a posted transfer back",
+        """
+        SELECT 'transfer ' || r.id, format('reverses %%s of %%s', r.reference, coalesce(t.amount::text, 'nothing'))
+        FROM transfers r
+        LEFT JOIN transfers t ON (t.book, t.shard, t.id) = (r.book, r.shard, r.reference)
+        WHERE r.book = %(book)s AND r.kind = 6 AND r.outcome = 0
+          AND (t.outcome, t.debit, t.credit, t.amount) IS DISTINCT FROM (0::smallint, r.credit, r.debit, r.amount)
+        """,
+    ),
+    Invariant(
+        "account-of-an-act",
+        "every account was opened once, and stands as the last act on it left it",
+        """
+        SELECT 'account ' || a.account,
+               format('opened %%s times; status %%s, by its history %%s', coalesce(h.opened, 0), a.status, h.status)
+        FROM accounts a
+        LEFT JOIN (SELECT book, shard, account, count(*) FILTER (WHERE act = 1) AS opened,
+                          (array_agg(CASE act WHEN 2 THEN 2 WHEN 4 THEN 3 ELSE 1 END ORDER BY seq DESC)
+                              FILTER (WHERE act <> 5))[1] AS status
+                   FROM account_acts WHERE book = %(book)s AND outcome = 0 GROUP BY book, shard, account) h
+            ON (h.book, h.shard, h.account) = (a.book, a.shard, a.account)
+        WHERE a.book = %(book)s AND (h.opened, h.status) IS DISTINCT FROM (1::bigint, a.status::integer)
+        """,
+    ),
+    Invariant(
+        "within-the-limit",
+        "no account stands below its overdraft limit, reservations included",
+        """
+        SELECT 'account ' || account, format('balance %%s, held %%s, limit %%s', balance, held, overdraft_limit)
+        FROM accounts WHERE book = %(book)s AND balance::numeric - held < -overdraft_limit::numeric
+        """,
+    ),
+    Invariant(
+        "zero-sum",
+        "the balances of a shard sum to zero in every currency",
+        """
+        SELECT format('shard %%s, %%s', shard, currency), format('balances sum to %%s', sum(balance))
+        FROM accounts WHERE book = %(book)s GROUP BY shard, currency HAVING sum(balance) <> 0
+        """,
+    ),
+)
+
+_RECORDS = """
+    SELECT recorded_at, seq, id, kind, outcome, debit, credit, amount, currency, purpose, booking_date, value_date,
+           evidence_class, evidence, debit_entry, credit_entry, 0, 0, reference, chain
+    FROM transfers WHERE book = %(book)s AND shard = %(shard)s ORDER BY seq
+"""
+_ACTS = """
+    SELECT recorded_at, seq, id, act, outcome, account, actor, details
+    FROM account_acts WHERE book = %(book)s AND shard = %(shard)s ORDER BY seq
+"""
+_LINKS = """
+    SELECT first_seq, next_seq, recorded_at, link FROM journal
+    WHERE book = %(book)s AND shard = %(shard)s ORDER BY first_seq
+"""
+_HEADS = """
+    SELECT shard, next_seq, journal_link, recorded_at FROM shard_heads WHERE book = %(book)s ORDER BY shard
+"""
+_SIZES = """
+    SELECT (SELECT count(*) FROM accounts WHERE book = %(book)s), (SELECT count(*) FROM entries WHERE book = %(book)s),
+           (SELECT count(*) FROM transfers WHERE book = %(book)s)
+"""
+
+
+class Link(Struct, frozen=True):
+    """A link of the journal as it is stored."""
+
+    first_seq: int
+    next_seq: int
+    recorded_at: datetime
+    link: bytes
+
+
+class ShardEnd(Struct, frozen=True):
+    """Where a shard's head says that its journal ends."""
+
+    shard: int
+    next_seq: int
+    link: bytes
+    recorded_at: datetime
+
+
+class Snapshot:
+    """The books of one instant, to be proved."""
+
+    def __init__(self, connection: Connection, book: int) -> None:
+        self._connection = connection
+        self._book = {"book": book}
+
+    async def sizes(self) -> tuple[int, int, int]:
+        """Return how many accounts, entries and transfers there are."""
+        cursor = await self._connection.execute(_SIZES, self._book)
+        accounts, entries, transfers = (await cursor.fetchall())[0]
+        return accounts, entries, transfers
+
+    async def breaches(self, invariant: Invariant, limit: int) -> list[tuple[str, str]]:
+        """Return up to `limit` places that break an invariant: where, and what is there."""
+        cursor = await self._connection.execute(
+            f"{invariant.statement} LIMIT %(limit)s",  # a constant of this module
+            {**self._book, "limit": limit},
+        )
+        return await cursor.fetchall()
+
+    async def shard_ends(self) -> list[ShardEnd]:
+        """Return where each shard ends."""
+        cursor = await self._connection.execute(_HEADS, self._book)
+        return [ShardEnd(*row) for row in await cursor.fetchall()]
+
+    async def links(self, shard: int) -> AsyncIterator[Link]:
+        """Yield the links of a shard's journal in order."""
+        async for row in self._stream(_LINKS, shard):
+            yield Link(*row)
+
+    async def transfers(self, shard: int) -> AsyncIterator[tuple[datetime, Transfer]]:
+        """Yield the records of a shard in order, with the instant of their batch; balances are left out."""
+        async for row in self._stream(_RECORDS, shard):
+            yield row[0], transfer_from(row[1:])
+
+    async def acts(self, shard: int) -> AsyncIterator[tuple[datetime, AccountEvent]]:
+        """Yield the acts on accounts of a shard in order, with the instant of their batch."""
+        async for row in self._stream(_ACTS, shard):
+            identifier: UUID = row[2]
+            yield row[0], AccountEvent(row[1], identifier.bytes, *row[3:])
+
+    async def _stream(self, statement: str, shard: int) -> AsyncIterator[Any]:
+        async with self._connection.cursor(f"proof_{id(statement)}", row_factory=tuple_row) as cursor:
+            cursor.itersize = _AT_ONCE
+            await cursor.execute(statement, {**self._book, "shard": shard}, binary=True)
+            async for row in cursor:
+                yield row
+
+
+@asynccontextmanager
+async def snapshot(database: Database, book: int) -> AsyncIterator[Snapshot]:
+    """Open the books of this instant; nothing that is written meanwhile is seen."""
+    connection = await database.connect()
+    with unavailability():
+        async with connection:
+            await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            await connection.execute("SET LOCAL statement_timeout = 0")
+            await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            yield Snapshot(connection, book)
