@@ -25,7 +25,9 @@ async def database(service_url: str) -> AsyncIterator[Database]:
     """The database of a service, with a table `noted` for what its handlers do."""
     opened = Database(service_url, application_name="test")
     async with opened.begin() as unit_of_work:
-        await unit_of_work.connection.exec_driver_sql("CREATE TABLE noted (subject text NOT NULL)")
+        await unit_of_work.connection.exec_driver_sql(
+            "CREATE TABLE noted (place bigint GENERATED ALWAYS AS IDENTITY, subject text NOT NULL)"
+        )
     yield opened
     await opened.close()
 

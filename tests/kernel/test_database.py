@@ -25,13 +25,13 @@ async def count(database: Database, table: str) -> int:
 
 async def note(database: Database, subject: str) -> None:
     async with database.begin() as unit_of_work:
-        await unit_of_work.connection.exec_driver_sql("INSERT INTO noted VALUES (%s)", (subject,))
+        await unit_of_work.connection.exec_driver_sql("INSERT INTO noted (subject) VALUES (%s)", (subject,))
 
 
 async def test_what_a_unit_of_work_writes_and_publishes_is_there_after_it(database: Database) -> None:
     rung = database.published.rung
     async with database.begin(shard=3) as unit_of_work:
-        await unit_of_work.connection.exec_driver_sql("INSERT INTO noted VALUES ('rent')")
+        await unit_of_work.connection.exec_driver_sql("INSERT INTO noted (subject) VALUES ('rent')")
         unit_of_work.publish(event("rent-1"))
         unit_of_work.publish(event("rent-2", data=bytes(500_000)))
         assert database.published.rung == rung
@@ -46,7 +46,7 @@ async def test_what_a_unit_of_work_writes_and_publishes_is_there_after_it(databa
 async def test_a_unit_of_work_that_fails_leaves_nothing_and_publishes_nothing(database: Database) -> None:
     async def fail() -> None:
         async with database.begin() as unit_of_work:
-            await unit_of_work.connection.exec_driver_sql("INSERT INTO noted VALUES ('rent')")
+            await unit_of_work.connection.exec_driver_sql("INSERT INTO noted (subject) VALUES ('rent')")
             unit_of_work.publish(event("rent"))
             raise RuntimeError("the tenant moved out")
 
@@ -63,7 +63,7 @@ async def test_a_unit_of_work_that_is_cancelled_leaves_nothing(database: Databas
 
     async def wait() -> None:
         async with database.begin() as unit_of_work:
-            await unit_of_work.connection.exec_driver_sql("INSERT INTO noted VALUES ('rent')")
+            await unit_of_work.connection.exec_driver_sql("INSERT INTO noted (subject) VALUES ('rent')")
             unit_of_work.publish(event("rent"))
             begun.set()
             await unit_of_work.connection.exec_driver_sql("SELECT pg_sleep(20)")
@@ -95,7 +95,7 @@ async def test_a_reader_sees_one_instant_and_writes_nothing(database: Database) 
         await note(database, "meanwhile")
         assert (await connection.exec_driver_sql("SELECT count(*) FROM noted")).scalar_one() == before
         with pytest.raises(DBAPIError, match="read-only transaction"):
-            await connection.exec_driver_sql("INSERT INTO noted VALUES ('no')")
+            await connection.exec_driver_sql("INSERT INTO noted (subject) VALUES ('no')")
     await note(database, "the connection that was read-only writes again")
     assert await count(database, "noted") == 2
 
@@ -153,7 +153,7 @@ async def test_a_pool_without_a_free_connection_says_unavailable(
 async def test_a_broken_rule_of_the_database_is_no_unavailability(database: Database) -> None:
     with pytest.raises(DBAPIError, match="null value"):
         async with database.begin() as unit_of_work:
-            await unit_of_work.connection.exec_driver_sql("INSERT INTO noted VALUES (NULL)")
+            await unit_of_work.connection.exec_driver_sql("INSERT INTO noted (subject) VALUES (NULL)")
 
 
 async def test_a_database_that_is_not_there_is_named_without_its_url() -> None:

@@ -121,7 +121,11 @@ class PostgresEventBus:
                 )
             ).scalars()
         )
-        fresh = list({event.id: event for event in reversed(events) if event.id not in known}.values())[::-1]
+        first_said: dict[UUID, Event] = {}
+        for event in events:
+            if event.id not in known:
+                first_said.setdefault(event.id, event)
+        fresh = list(first_said.values())
         if fresh:
             await connection.exec_driver_sql(_INSERT_EVENTS, where | {"next_offset": next_offset} | _columns(fresh))
             await connection.exec_driver_sql(

@@ -55,7 +55,7 @@ class Consumer:
         self._pace = pace
         self._failed = failed
         self._where = {"book": database.book, "consumer": name, "topic": topic}
-        self._limit = batch
+        self._one_by_one_up_to = 0
         self._place: int | None = None
         self._report_again = 0.0
 
@@ -77,15 +77,15 @@ class Consumer:
         """
         if self._place is None:
             self._place = await self._begin()
-        events = await self._bus.read(self._topic, self._place, self._limit)
+        limit = 1 if self._place < self._one_by_one_up_to else self._batch
+        events = await self._bus.read(self._topic, self._place, limit)
         if not events:
             return await self._follow()
         try:
             handled = await self._handle(self._place, events)
         except Exception:
-            self._limit = 1
+            self._one_by_one_up_to = max(self._one_by_one_up_to, events[-1][0])
             raise
-        self._limit = min(self._batch, self._limit * 2)
         await self._report()
         return handled
 
@@ -103,10 +103,13 @@ class Consumer:
                 f"{self._topic} has the offsets from {extent.first_offset} to {extent.next_offset - 1}; "
                 f"nothing can be replayed after {after_offset}"
             )
+        if self._place is None:
+            await self._begin()
         await self._bus.report(self._name, self._topic, after_offset)
         async with self._database.begin() as unit_of_work:
             await self._move(unit_of_work, after_offset)
         self._place = after_offset
+        self._one_by_one_up_to = 0
         self._bus.wake(self._topic).ring()
 
     async def lag(self) -> int:

@@ -86,4 +86,4 @@ def url_parts(url: str) -> dict[str, Any] | None:
     except psycopg.ProgrammingError:
         return None
     ports = str(given.get("port", "5432")).split(",")
-    return dict(given) if all(port.isascii() and port.isdigit() for port in ports) else None
+    return dict(given) if all(port == "" or (port.isascii() and port.isdigit()) for port in ports) else None

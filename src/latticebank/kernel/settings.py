@@ -169,12 +169,12 @@ def load_settings(**overrides: Any) -> Settings:
         settings = Settings(**overrides)
     except ValidationError as error:
         raise _invalid(wrong + _wrong_settings(error)) from None  # the cause could show a secret
-    except SettingsError:
-        raise _invalid([*wrong, ("database_urls", "a variable that holds a table or a list is not JSON")]) from None
-    except tomllib.TOMLDecodeError as error:
-        raise _invalid([*wrong, (CONFIG_VARIABLE, f"{_file()} is not TOML: {error}")]) from None
+    except SettingsError as error:
+        raise _invalid([*wrong, *_not_json(error)]) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise _invalid([*wrong, (CONFIG_VARIABLE, f"the file is not TOML: {error}")]) from None
     except OSError as error:
-        raise _invalid([*wrong, (CONFIG_VARIABLE, f"{_file()} cannot be read: {error.strerror}")]) from None
+        raise _invalid([*wrong, (CONFIG_VARIABLE, f"{error.filename} cannot be read: {error.strerror}")]) from None
     if wrong:
         raise _invalid(wrong)
     return settings
@@ -182,10 +182,10 @@ def load_settings(**overrides: Any) -> Settings:
 
 def _file() -> Path | None:
     named = os.environ.get(CONFIG_VARIABLE)
-    if named:
-        with Path(named).open("rb"):  # a file that is named must be there
-            return Path(named)
-    return DEFAULT_FILE if DEFAULT_FILE.exists() else None
+    if not named:
+        return DEFAULT_FILE if DEFAULT_FILE.exists() else None
+    with Path(named).open("rb"):  # a file that is named must be there
+        return Path(named)
 
 
 def _unknown_variables() -> list[tuple[str, str]]:
@@ -209,6 +209,14 @@ def _wrong_settings(error: ValidationError) -> list[tuple[str, str]]:
         else:
             wrong.append((".".join(map(str, each["loc"])), each["msg"].removeprefix("Value error, ")))
     return wrong
+
+
+def _not_json(error: SettingsError) -> list[tuple[str, str]]:
+    return [
+        (name, "this holds a table or a list, and its variable is written in JSON")
+        for name in Settings.model_fields
+        if f'"{name}"' in str(error)
+    ]
 
 
 def _invalid(wrong: list[tuple[str, str]]) -> InvalidSettings:
