@@ -103,6 +103,11 @@ class Bank:
         )
         self.context.policy.validate((row.action for row in self.route_table()), self._apps)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The services that live here."""
+        return tuple(self._apps)
+
     def route_table(self) -> list[RouteRow]:
         """Return every route of the bank with its policy action: its own first, then those of each service."""
         return [row for app in (self._front, *self._apps.values()) for row in route_table(app)]

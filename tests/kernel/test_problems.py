@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 import pytest
-from fastapi import Query, Request
+from fastapi import HTTPException, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from latticebank.kernel.http import Router, permit, read_json
@@ -208,3 +208,16 @@ async def test_a_path_that_is_not_there_and_a_method_that_is_not_known(desk: Des
 
 def test_a_problem_outside_of_a_request_has_no_instance() -> None:
     assert problem_of(InvalidValue("wrong")).instance is None
+
+
+async def test_a_refusal_of_the_framework_keeps_its_status(tmp_path: Path) -> None:
+    router = Router(prefix="/api/ledger", dependencies=[permit("ledger:Read")])
+
+    @router.get("/teapot")
+    async def teapot() -> None:
+        raise HTTPException(418, "with a secret")
+
+    response = await desk_of(service_of(router), tmp_path).ask("GET", "/api/ledger/teapot")
+    assert problem(response).code == "not-accepted"
+    assert response.status == 418
+    assert b"secret" not in response.body

@@ -158,12 +158,14 @@ def read_operator_token(folder: Path) -> str:
     if not os.path.lexists(path):
         _make_token(path)
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
         raise UnsafeCredentialFile(f"{path} cannot be read by the bank's user, or is a link") from error
-    with os.fdopen(descriptor, encoding="ascii", errors="replace") as file:
+    try:
         _refuse_open_file(path, os.fstat(descriptor))
-        token = file.read(_TOKEN_LENGTH + 2).rstrip("\n")
+        token = os.read(descriptor, _TOKEN_LENGTH + 2).decode("ascii", "replace").removesuffix("\n")
+    finally:
+        os.close(descriptor)
     if not _TOKEN.fullmatch(token):
         raise UnsafeCredentialFile(
             f"{path} does not hold an operator token", hint="remove it, and the next start makes a new one"

@@ -8,6 +8,7 @@ from typing import Any, NoReturn, TypeVar
 import msgspec
 from starlette.requests import Request
 
+from latticebank.kernel.http.problems import UnreadableBody
 from latticebank.values.errors import InvalidValue
 
 MAX_DEPTH = 32
@@ -17,16 +18,6 @@ _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
 _MAX_TEXT = 300
 
 T = TypeVar("T")
-
-
-class UnreadableBody(InvalidValue):
-    """The body is not JSON that this bank reads."""
-
-    code = "unreadable-body"
-    title = "The body of this request cannot be read"
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail, field="body", hint="send well-formed JSON in UTF-8")
 
 
 class StrictRequest(Request):

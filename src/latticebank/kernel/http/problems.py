@@ -3,7 +3,7 @@
 import http
 import json
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 from fastapi.exceptions import RequestValidationError
@@ -15,7 +15,7 @@ from latticebank.values.errors import BankError, Fault, InvalidValue
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "/problems/"
-RETRY_AFTER_SECONDS = 2
+RETRY_AFTER_SECONDS = 1
 _MAX_ERRORS = 20
 _MAX_TEXT = 300
 _MAX_FIELD = 120
@@ -37,8 +37,65 @@ STATUS_OF_FAULT = {
 class HttpError(BankError):
     """An error of the protocol itself, with a status of its own (RFC 9110, 15)."""
 
-    status: ClassVar[int]
+    status: int
     fault = Fault.INVALID
+
+
+class UnreadableBody(InvalidValue):
+    """The body is not JSON that this bank reads."""
+
+    code = "unreadable-body"
+    title = "The body of this request cannot be read"
+
+    def __init__(self, detail: str = "this body cannot be read") -> None:
+        super().__init__(detail, field="body", hint="send well-formed JSON in UTF-8")
+
+
+class NoSuchPath(BankError):
+    """No route has this path."""
+
+    code = "no-such-path"
+    title = "There is nothing at this path"
+    fault = Fault.NOT_FOUND
+
+    def __init__(self) -> None:
+        super().__init__("there is nothing at this path", hint="see /openapi.json for what there is")
+
+
+class MethodNotAllowed(HttpError):
+    """Routes have this path, none of them with this method (RFC 9110, 15.5.6)."""
+
+    code = "method-not-allowed"
+    title = "This path does not know this method"
+    status = 405
+
+    def __init__(self) -> None:
+        super().__init__("this path does not know this method", hint="the Allow header lists those it knows")
+
+
+class NotAccepted(HttpError):
+    """The framework refuses a request, for a reason that has no type of its own here."""
+
+    code = "not-accepted"
+    title = "This request was not accepted"
+    status = 400
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"this request was not accepted ({status} {http.HTTPStatus(status).phrase})")
+        self.status = status
+
+
+class Defect(BankError):
+    """Anything that the bank did not foresee. Nothing is said of it outside of the log."""
+
+    code = "internal-error"
+    title = "The bank failed to do this"
+    fault = Fault.INTERNAL
+
+    def __init__(self) -> None:
+        super().__init__(
+            "an error of the bank stopped this request", hint="retry; if it fails again, tell the bank the instance"
+        )
 
 
 class FieldError(msgspec.Struct, frozen=True):
@@ -68,23 +125,13 @@ class Problem(msgspec.Struct, omit_defaults=True):
 
 def problem_of(error: Exception) -> Problem:
     """Return the problem document of an error; one that is not meant for callers says nothing of itself."""
-    if isinstance(error, HTTPException) and isinstance(error.__cause__, BankError):
-        error = error.__cause__  # FastAPI turns whatever the reading of a body raises into an exception of its own
-    if isinstance(error, BankError):
-        problem = Problem(
-            TYPE_PREFIX + error.code, error.title, _status(error), error.detail, None, error.field, error.hint
-        )
-    elif isinstance(error, RequestValidationError):
+    if isinstance(error, RequestValidationError):
         problem = _of_validation(error.errors())
-    elif isinstance(error, HTTPException):
-        problem = _of_status(error)
     else:
+        known = _known(error)
+        status = known.status if isinstance(known, HttpError) else STATUS_OF_FAULT[known.fault]
         problem = Problem(
-            TYPE_PREFIX + "internal-error",
-            "The bank failed to do this",
-            500,
-            "an error of the bank stopped this request",
-            hint="retry; if it fails again, tell the bank the instance",
+            TYPE_PREFIX + known.code, known.title, status, known.detail, field=known.field, hint=known.hint
         )
     problem.instance = correlation_id.get()
     return problem
@@ -104,18 +151,22 @@ def problem_response(error: Exception) -> Response:
     return Response(msgspec.json.encode(problem), problem.status, headers, MEDIA_TYPE)
 
 
-def _status(error: BankError) -> int:
-    return error.status if isinstance(error, HttpError) else STATUS_OF_FAULT[error.fault]
-
-
-def _of_status(error: HTTPException) -> Problem:
-    code, detail, hint = {
-        400: ("unreadable-body", "the body of this request cannot be read", "send well-formed JSON in UTF-8"),
-        404: ("no-such-path", "there is nothing at this path", "see /openapi.json for what there is"),
-        405: ("method-not-allowed", "this path does not know this method", "the Allow header lists those it knows"),
-    }.get(error.status_code, (f"http-{error.status_code}", "this request was not accepted", None))
-    title = http.HTTPStatus(error.status_code).phrase
-    return Problem(TYPE_PREFIX + code, title, error.status_code, detail, hint=hint)
+def _known(error: Exception) -> BankError:
+    """Return the error of the bank that stands for this one."""
+    if isinstance(error, BankError):
+        return error
+    if not isinstance(error, HTTPException):
+        return Defect()
+    if isinstance(error.__cause__, BankError):
+        return error.__cause__  # FastAPI turns whatever the reading of a body raises into an exception of its own
+    match error.status_code:
+        case 400:
+            return UnreadableBody()
+        case 404:
+            return NoSuchPath()
+        case 405:
+            return MethodNotAllowed()
+    return NotAccepted(error.status_code)
 
 
 def _of_validation(errors: Sequence[Any]) -> Problem:
