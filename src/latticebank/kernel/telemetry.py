@@ -116,7 +116,8 @@ def configure_logs(stream: TextIO | None = None, *, level: str = "INFO", pretty:
         logger.handlers.clear()
         logger.propagate = True
     # The access lines of uvicorn and httpx hold whole URLs; ours hold the template of the route.
-    for name in ("uvicorn.access", "httpx", "httpcore"):
+    # Alembic tells at length that there was nothing to do.
+    for name in ("uvicorn.access", "httpx", "httpcore", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

@@ -27,6 +27,7 @@ from latticebank.runtime.lock import FolderLock
 from latticebank.runtime.os_user import ServerUser, run
 
 BUILDING = "data.building-"
+FOR_INITDB = "password.for-initdb-"
 OFF = frozenset({"off", "false", "no", "0"})
 
 
@@ -58,13 +59,15 @@ def create_cluster(
     home = data_folder.home
     for abandoned in home.glob(BUILDING + "*"):
         shutil.rmtree(abandoned)
+    for abandoned in home.glob(FOR_INITDB + "*"):
+        abandoned.unlink()
     require_room(home, ROOM_FOR_A_NEW_CLUSTER)
     progress("Creating the database cluster")
     password = read_password(data_folder) or new_password()
     write_durably(data_folder.password_file, password)
     building = Path(tempfile.mkdtemp(prefix=BUILDING, dir=home))
     try:
-        for_initdb = home / f"{building.name}.password"
+        for_initdb = home / building.name.replace(BUILDING, FOR_INITDB)
         write_durably(for_initdb, password)
         try:
             if user.other:

@@ -79,8 +79,8 @@ class GuardedServer:
                 self._ending = Ending(status=int(str(line["ended"])), log=_lines(line["log"]))
         return self._ending
 
-    def stop(self) -> None:
-        """Stop the server (fast, then harder) and reap the guardian."""
+    def stop(self) -> bool:
+        """Stop the server (fast, then harder) and reap the guardian; False if the guardian did not see to all of it."""
         self._write(b"stop\n")
         if self._guardian.stdin:
             self._guardian.stdin.close()
@@ -91,6 +91,7 @@ class GuardedServer:
             self._guardian.wait()
         if self._guardian.stdout:
             self._guardian.stdout.close()
+        return self._guardian.returncode == 0
 
     def _wait_for_pid(self) -> None:
         line = self._report(WAIT_FOR_THE_GUARDIAN)

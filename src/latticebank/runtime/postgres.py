@@ -60,6 +60,7 @@ class EmbeddedPostgres:
         self._password = ""
         self._server: GuardedServer | None = None
         self._lock: FolderLock | None = None
+        self._data_folder: DataFolder | None = None
         self._owner = os.getpid()
 
     def __enter__(self) -> Self:
@@ -99,19 +100,27 @@ class EmbeddedPostgres:
                 self._password = replace_password(data_folder, user, binaries, lock)
             server = self._launch(data_folder, user, binaries, lock)
             undo.pop_all()
-        self._lock, self._server, self.pid, self._owner = lock, server, server.pid, os.getpid()
+        self._data_folder, self._lock, self._server = data_folder, lock, server
+        self.pid, self._owner = server.pid, os.getpid()
 
     def stop(self) -> None:
         """Shut down fast (open transactions are rolled back), reap, release the folder; may be called at any time."""
         if self._owner != os.getpid():
             return  # a fork of the owner: the server is not its own to stop
-        if self._server:
-            self._server.stop()
+        if self._server and not self._server.stop() and self._data_folder:
+            clear_remains(self._data_folder, self._progress)
         if self._lock:
             self._lock.release()
         self._server = self._lock = None
         self.pid = 0
         self.port = self._wanted_port
+
+    def restart(self) -> None:
+        """Start a server that ended by itself again, where its clients look for it: on the same port."""
+        port = self.port
+        self.stop()
+        self._wanted_port = port
+        self.start()
 
     def remove(self) -> None:
         """Stop, and delete the folder with the database and all that belongs to it, wherever it lies."""

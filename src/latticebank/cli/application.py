@@ -1,0 +1,60 @@
+"""The commands together, and the one place where errors become messages and exit codes.
+
+Exit codes: 0 done, 1 refused or failed, 2 wrong use of the command, 130 stopped by Ctrl-C.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from latticebank import __version__
+from latticebank.cli import books, running, takeover
+from latticebank.cli.console import tell_error
+from latticebank.values.errors import BankError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="latticebank",
+    help="Latticebank: a quantum-safe bank you can run, check and take apart.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+running.register(app)
+books.register(app)
+takeover.register(app)
+
+
+@app.callback(invoke_without_command=True)
+def latticebank(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and leave.")] = False,
+) -> None:
+    """Latticebank: a quantum-safe bank you can run, check and take apart."""
+    if version:
+        typer.echo(f"latticebank {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except* BankError as errors:
+        for error in _flat(errors):
+            tell_error(error)
+        sys.exit(1)
+    except* (KeyboardInterrupt, BrokenPipeError):
+        sys.exit(INTERRUPTED)
+
+
+def _flat(group: BaseExceptionGroup[BaseException]) -> list[BankError]:
+    found: list[BankError] = []
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            found += _flat(error)
+        elif isinstance(error, BankError):
+            found.append(error)
+    return found

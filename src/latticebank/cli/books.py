@@ -1,0 +1,216 @@
+"""`latticebank accounts`, `entries`, `balance` and `ledger check`: what is in the books, and whether they are sound."""
+
+from datetime import datetime
+from typing import Annotated, get_args
+
+import typer
+import uvloop
+
+from latticebank.bank import SERVICES
+from latticebank.banking.ledger.client import LedgerClient
+from latticebank.banking.ledger.service.proof import Proof, prove
+from latticebank.banking.ledger.store.proof import Invariant
+from latticebank.banking.ledger.wire import AccountKindWord, AccountView, Basis, EntryView
+from latticebank.cli.console import Steps, err, out, write_json, write_table
+from latticebank.cli.reaching import refuse_nothing_here, with_ledger
+from latticebank.kernel.database import Database
+from latticebank.kernel.settings import Settings, load_settings
+from latticebank.runtime.premises import open_premises
+from latticebank.runtime.presence import running_bank
+from latticebank.values.errors import InvalidValue
+
+DEFAULT_SHOWN = 50
+
+AccountArgument = Annotated[str, typer.Argument(help="The ten digits of the account, or its reference.")]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+BasisOption = Annotated[str, typer.Option(help="Whether booking or value dates count: booking or value.")]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="The most to show.")]
+
+ledger = typer.Typer(help="Look after the ledger itself.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(accounts)
+    app.command()(entries)
+    app.command()(balance)
+    app.add_typer(ledger, name="ledger")
+
+
+def accounts(
+    kind: Annotated[
+        str | None, typer.Option(help=f"Only of this kind: {', '.join(get_args(AccountKindWord))}.")
+    ] = None,
+    currency: Annotated[str | None, typer.Option(help="Only of this currency.")] = None,
+    party: Annotated[str | None, typer.Option(help="Only of this owner or mandate.")] = None,
+    limit: Limit = DEFAULT_SHOWN,
+    as_json: Json = False,
+) -> None:
+    """List accounts with what is on them."""
+
+    async def read(client: LedgerClient) -> list[AccountView]:
+        found: list[AccountView] = []
+        cursor = None
+        while len(found) <= limit:
+            page = await client.accounts(cursor=cursor, kind=kind, currency=currency, party=party)
+            found += page.items
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        return found
+
+    found = with_ledger(read)
+    if as_json:
+        write_json(found[:limit])
+        return
+    columns = [("account", "left"), ("kind", "left"), ("status", "left"), ("balance", "right"), ("held", "right"),
+               ("available", "right"), ("", "left"), ("entries", "right"), ("reference", "left")]  # fmt: skip
+    write_table(columns, (_account_cells(account) for account in found[:limit]))
+    _tell_more(len(found), limit)
+
+
+def entries(
+    account: AccountArgument,
+    since: Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")] = None,
+    until: Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")] = None,
+    basis: BasisOption = "booking",
+    limit: Limit = DEFAULT_SHOWN,
+    as_json: Json = False,
+) -> None:
+    """List the entries of an account in the order of booking, with the balance after each."""
+
+    async def read(client: LedgerClient) -> tuple[str, list[EntryView]]:
+        number = await _number(client, account)
+        found: list[EntryView] = []
+        cursor, currency = None, ""
+        while len(found) <= limit:
+            page = await client.entries(
+                number,
+                since=since.date() if since else None,
+                until=until.date() if until else None,
+                basis=_basis(basis),
+                cursor=cursor,
+            )
+            found += page.items
+            cursor, currency = page.next_cursor, page.currency
+            if cursor is None:
+                break
+        return currency, found
+
+    currency, found = with_ledger(read)
+    if as_json:
+        write_json(found[:limit])
+        return
+    columns = [("no.", "right"), ("booked", "left"), ("value", "left"), (f"amount {currency}", "right"),
+               ("balance", "right"), ("with", "left"), ("purpose", "left"), ("transfer", "left")]  # fmt: skip
+    write_table(columns, (_entry_cells(entry) for entry in found[:limit]))
+    _tell_more(len(found), limit)
+
+
+def balance(
+    account: AccountArgument,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option("--as-of", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD", help="The last day that counts."),
+    ] = None,
+    basis: BasisOption = "booking",
+    as_json: Json = False,
+) -> None:
+    """Show the balance of an account at the end of a day, today if none is given."""
+
+    async def read(client: LedgerClient) -> None:
+        number = await _number(client, account)
+        view = await client.balance(number, as_of=as_of.date() if as_of else None, basis=_basis(basis))
+        if as_json:
+            write_json(view)
+        else:
+            out.print(f"{view.balance} {view.currency}   ({view.account}, {view.basis} dates up to {view.as_of})")
+
+    with_ledger(read)
+
+
+@ledger.command("check")
+def check(as_json: Json = False) -> None:
+    """Prove the books: every transfer sums to zero, every balance equals its entries, the journal fits every record."""
+    settings = load_settings()
+    steps = Steps()
+    with steps.shown():
+        proof = _proof_of_running(settings, steps) or _proof_of_closed(settings, steps)
+        steps.done()
+    if as_json:
+        write_json(proof)
+    else:
+        _tell_proof(proof)
+    if not proof.sound:
+        raise typer.Exit(1)
+
+
+def _proof_of_running(settings: Settings, steps: Steps) -> Proof | None:
+    presence = running_bank(settings.data)
+    if presence is None or "ledger" not in presence.database_urls:
+        return None
+    return uvloop.run(_prove(settings, presence.database_urls["ledger"], steps))
+
+
+def _proof_of_closed(settings: Settings, steps: Steps) -> Proof:
+    refuse_nothing_here(settings)
+    with open_premises(settings, [SERVICES["ledger"]], steps) as premises:
+        return uvloop.run(_prove(settings, premises.database_urls["ledger"], steps))
+
+
+async def _prove(settings: Settings, url: str, steps: Steps) -> Proof:
+    def told(invariant: Invariant) -> None:
+        steps(f"Checking that {invariant.promise}")
+
+    database = Database(url, application_name="latticebank-check", book=settings.book, statement_seconds=0)
+    try:
+        return await prove(database, settings.book, told)
+    finally:
+        await database.close()
+
+
+def _tell_proof(proof: Proof) -> None:
+    out.print(f"{proof.accounts} accounts, {proof.transfers} transfers, {proof.entries} entries")
+    for name in proof.kept:
+        out.print(f"  [green]holds[/]   {name}")
+    for name in dict.fromkeys(finding.invariant for finding in proof.findings):
+        out.print(f"  [red]broken[/]  {name}")
+    for finding in proof.findings:
+        err.print(f"{finding.invariant}: {finding.where}: {finding.what}", markup=False, soft_wrap=True)
+    out.print("[bold green]The books are sound.[/]" if proof.sound else "[bold red]The books are not sound.[/]")
+
+
+async def _number(client: LedgerClient, account: str) -> str:
+    """Return the account number that was given, or that of the account with the reference that was given."""
+    if account.isdigit() and len(account) == len("1000000015"):
+        return account
+    try:
+        found = await client.accounts_by_reference([account])
+    except InvalidValue:
+        found = {}
+    if account not in found:
+        raise InvalidValue(
+            f"no account has the reference {account!r}", field="ACCOUNT", hint="see `latticebank accounts`"
+        )
+    return found[account]
+
+
+def _basis(word: str) -> Basis:
+    if word not in get_args(Basis):
+        raise typer.BadParameter("say booking or value", param_hint="--basis")
+    return "value" if word == "value" else "booking"
+
+
+def _account_cells(account: AccountView) -> list[str | None]:
+    return [account.account, account.kind, account.status, account.balance, account.held, account.available,
+            account.currency, str(account.entries), account.reference]  # fmt: skip
+
+
+def _entry_cells(entry: EntryView) -> list[str | None]:
+    return [str(entry.number), entry.booking_date.isoformat(), entry.value_date.isoformat(), entry.amount,
+            entry.balance, entry.counterparty, entry.purpose, str(entry.transfer)]  # fmt: skip
+
+
+def _tell_more(found: int, limit: int) -> None:
+    if found > limit:
+        err.print(f"There are more; --limit {limit * 2} shows them.", markup=False)

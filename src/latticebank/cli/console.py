@@ -1,0 +1,82 @@
+"""What the command line writes: tables and messages for people, JSON for programs."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from latticebank.values.errors import BankError
+
+WIDE = 240
+"""Columns of a table that no terminal shows: whoever reads it from a pipe wants the whole of every cell."""
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+err = Console(stderr=True, highlight=False)
+
+
+def tell_error(error: BankError) -> None:
+    """Write an error to standard error: what is wrong, where, and what to do."""
+    where = f"{escape(error.field)}: " if error.field else ""
+    err.print(f"[bold red]{escape(error.title)}[/]: {where}{escape(error.detail)}", soft_wrap=True)
+    if error.hint:
+        err.print(f"  {escape(error.hint)}", soft_wrap=True)
+    err.print(f"  [dim]({escape(error.code)})[/]", soft_wrap=True)
+
+
+def write_json(value: Any) -> None:
+    """Write a value as one JSON document."""
+    out.print(msgspec.json.format(msgspec.json.encode(value)).decode(), markup=False, soft_wrap=True)
+
+
+def write_table(columns: Iterable[tuple[str, str]], rows: Iterable[Iterable[str | None]], title: str = "") -> None:
+    """Write a table; a column is a heading and its side, "left" or "right"."""
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for heading, side in columns:
+        table.add_column(heading, justify="right" if side == "right" else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(cell) if cell is not None else "" for cell in row))
+    out.print(table)
+
+
+def this_command() -> str:
+    """Return how this command was called, to be repeated in advice: its name if the shell finds it, else its path."""
+    called = Path(sys.argv[0])
+    if (found := shutil.which(called.name)) is not None and Path(found).resolve() == called.resolve():
+        return called.name
+    return os.path.relpath(called) if called.is_absolute() and called.is_relative_to(Path.cwd()) else str(called)
+
+
+class Steps:
+    """Tells of slow steps: a spinner while one is under way on a terminal; elsewhere a line each, if `lines`."""
+
+    def __init__(self, *, lines: bool = False) -> None:
+        self._lines = lines
+        self._status = err.status("", spinner="dots")
+
+    def __call__(self, sentence: str) -> None:
+        """Tell what is done now."""
+        if err.is_terminal:
+            self._status.update(f"{escape(sentence)} ...")
+        elif self._lines:
+            err.print(f"{sentence} ...", markup=False, soft_wrap=True)
+
+    @contextmanager
+    def shown(self) -> Iterator["Steps"]:
+        """Show the steps until the block ends."""
+        if err.is_terminal:
+            with self._status:
+                yield self
+        else:
+            yield self
+
+    def done(self) -> None:
+        """Take the spinner away."""
+        self._status.stop()

@@ -1,0 +1,81 @@
+"""How a command reaches the bank: over HTTP where it runs, in this process where it does not."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import uvloop
+
+from latticebank.bank import SERVICES
+from latticebank.banking.ledger.client import LedgerClient
+from latticebank.cli.console import Steps
+from latticebank.kernel.caller import read_operator_token
+from latticebank.kernel.settings import Settings, load_settings
+from latticebank.kernel.telemetry import configure_logs
+from latticebank.kernel.transports import HttpTransport
+from latticebank.runtime.premises import CLUSTER, open_premises
+from latticebank.runtime.presence import running_bank
+from latticebank.runtime.server import running_bank as run_bank
+from latticebank.values.errors import BankError, Fault
+
+T = TypeVar("T")
+
+
+class NoBankHere(BankError):
+    """There is no bank in the data folder."""
+
+    code = "no-bank-here"
+    title = "There is no bank here"
+    fault = Fault.NOT_FOUND
+
+
+def with_ledger(do: Callable[[LedgerClient], Awaitable[T]], *, create: bool = False) -> T:
+    """Return what `do` returns, given a client of the ledger that calls as the operator.
+
+    Raises:
+        NoBankHere: there is no bank in the data folder, and `create` does not ask for one.
+
+    """
+    settings = load_settings()
+    configure_logs(level="warning")
+
+    async def within() -> T:
+        async with ledger_client(settings, create=create) as ledger:
+            return await do(ledger)
+
+    return uvloop.run(within())
+
+
+@asynccontextmanager
+async def ledger_client(settings: Settings, *, create: bool = False) -> AsyncIterator[LedgerClient]:
+    """Open a client of the ledger: of the bank that runs on the data folder, or of one opened here for a while."""
+    credential = operator_credential(settings)
+    presence = running_bank(settings.data)
+    if presence is not None:
+        transport = HttpTransport(presence.address)
+        try:
+            yield LedgerClient(transport, credential)
+        finally:
+            await transport.aclose()
+        return
+    if not create:
+        refuse_nothing_here(settings)
+    steps = Steps()
+    with steps.shown(), open_premises(settings, [SERVICES["ledger"]], steps) as premises:
+        async with run_bank(settings, ["ledger"], premises) as bank:
+            steps.done()
+            yield LedgerClient(bank.context.transport("ledger"), credential)
+
+
+def refuse_nothing_here(settings: Settings) -> None:
+    """Raise `NoBankHere` where the data folder has no cluster and the settings name no database."""
+    if not settings.database_urls and not (settings.data / CLUSTER).exists():
+        raise NoBankHere(
+            f"there is no bank in {settings.data.absolute()}",
+            hint="make one with `latticebank up`, or name its folder in LATTICEBANK_DATA",
+        )
+
+
+def operator_credential(settings: Settings) -> Callable[[], str]:
+    """Return what gives the operator's Authorization header field."""
+    return lambda: f"Bearer {read_operator_token(settings.data)}"

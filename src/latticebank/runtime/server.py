@@ -1,0 +1,161 @@
+"""Serves a bank: its application over HTTP, its relays to the event bus, and a watch over its database."""
+
+import asyncio
+import errno
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
+from contextlib import asynccontextmanager, contextmanager
+
+import structlog
+import uvicorn
+
+from latticebank.bank import SERVICES, Bank, compose, open_context
+from latticebank.kernel.bus import PostgresEventBus
+from latticebank.kernel.relay import Relay
+from latticebank.kernel.settings import BUS, Settings
+from latticebank.runtime.postgres import EmbeddedPostgres
+from latticebank.runtime.premises import Premises
+from latticebank.runtime.presence import Presence, announced
+from latticebank.values.errors import BankError, Fault
+
+LOOK_AT_DATABASE_SECONDS = 0.5
+DRAIN_SECONDS = 10
+_BACKLOG = 1_024
+
+_log = structlog.get_logger()
+
+
+class CannotListen(BankError):
+    """The bank cannot listen at its address."""
+
+    code = "cannot-listen"
+    title = "The bank cannot listen at its address"
+    fault = Fault.CONFLICT
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        if error.errno == errno.EADDRINUSE:
+            super().__init__(
+                f"port {port} of {host} is in use by another program",
+                field="port",
+                hint="stop that program, or choose another port with --port",
+            )
+        else:
+            super().__init__(f"cannot listen at {host} port {port}: {error.strerror}", field="host")
+
+
+@asynccontextmanager
+async def running_bank(settings: Settings, names: Iterable[str], premises: Premises) -> AsyncIterator[Bank]:
+    """Run the services of these names, and the relays that take what they publish to the event bus."""
+    async with open_context(settings, premises.database_urls) as context:
+        bank = compose(names, context)
+        bus = PostgresEventBus(bank.context.database(BUS))
+        async with bank.running(), asyncio.TaskGroup() as group:
+            relays = [
+                group.create_task(Relay(bank.context.database(name), bus).run())
+                for name, service in SERVICES.items()
+                if name in bank.names and service.migrations is not None
+            ]
+            try:
+                yield bank
+            finally:
+                for relay in relays:
+                    relay.cancel()
+
+
+async def serve(
+    settings: Settings, names: Iterable[str], premises: Premises, opened: Callable[[Bank, str], Awaitable[None]]
+) -> None:
+    """Serve until SIGINT or SIGTERM; `opened` is told the bank and its address once it answers.
+
+    Raises:
+        CannotListen: another process listens where this bank should, or the address is not of this machine.
+
+    """
+    with _listening(settings.host, settings.port) as listener:
+        address = _address(settings.host, listener.getsockname()[1])
+        async with running_bank(settings, names, premises) as bank:
+            server = _Server(
+                uvicorn.Config(
+                    bank.app,
+                    lifespan="off",
+                    log_config=None,
+                    access_log=False,
+                    server_header=False,
+                    date_header=True,
+                    backlog=_BACKLOG,
+                    timeout_keep_alive=30,
+                    timeout_graceful_shutdown=DRAIN_SECONDS,
+                )
+            )
+            presence = Presence.of_this_process(address, premises.database_urls)
+            async with asyncio.TaskGroup() as group:
+                watch = group.create_task(_watch(premises.server))
+                group.create_task(_tell_when_open(server, bank, address, opened))
+                with announced(settings.data, presence):
+                    await server.serve(sockets=[listener])
+                watch.cancel()
+
+
+class _Server(uvicorn.Server):
+    """A server that stops at SIGINT and SIGTERM, leaves it to us to end the process, and says when it answers."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.answers = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.answers.set()
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+
+async def _tell_when_open(
+    server: _Server, bank: Bank, address: str, opened: Callable[[Bank, str], Awaitable[None]]
+) -> None:
+    await server.answers.wait()
+    try:
+        await opened(bank, address)
+    except BankError:
+        server.should_exit = True
+        raise
+
+
+async def _watch(server: EmbeddedPostgres | None) -> None:
+    """Start the embedded database again, on its port, should it die under the bank."""
+    if server is None:
+        return
+    while True:
+        await asyncio.sleep(LOOK_AT_DATABASE_SECONDS)
+        if not server.alive:
+            _log.error("the database ended; starting it again")
+            await asyncio.to_thread(server.restart)
+            _log.info("the database runs again")
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Generator[socket.socket, None, None]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    with listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            raise CannotListen(host, port, error) from error
+        yield listener
+
+
+def _address(host: str, port: int) -> str:
+    name = "localhost" if host in ("127.0.0.1", "::1") else host
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
