@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 
 import psycopg
 import pytest
@@ -9,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from latticebank.kernel import database as database_room
 from latticebank.kernel import outbox
-from latticebank.kernel.database import Database, DatabaseUnavailable
+from latticebank.kernel.database import AbortedTransaction, Database, DatabaseUnavailable
 from latticebank.values.errors import Fault, InvalidValue
 from tests.kernel.said import event
 
@@ -87,6 +88,35 @@ async def test_a_unit_of_work_publishes_a_bounded_number_of_events(database: Dat
     with pytest.raises(outbox.BatchTooLarge):
         await publish_too_many()
     assert await count(database, "outbox") == 0
+
+
+async def test_a_failure_that_was_passed_over_is_not_taken_for_a_commit(database: Database) -> None:
+    async def pass_over() -> None:
+        async with database.begin() as unit_of_work:
+            await unit_of_work.connection.exec_driver_sql("INSERT INTO noted (subject) VALUES ('rent')")
+            with suppress(DBAPIError):
+                await unit_of_work.connection.exec_driver_sql("INSERT INTO noted (subject) VALUES (NULL)")
+
+    with pytest.raises(AbortedTransaction):
+        await pass_over()
+    assert await count(database, "noted") == 0
+
+
+async def test_a_failure_behind_a_savepoint_undoes_only_what_follows_it(database: Database) -> None:
+    async with database.begin() as unit_of_work:
+        await unit_of_work.connection.exec_driver_sql("INSERT INTO noted (subject) VALUES ('rent')")
+        with pytest.raises(DBAPIError):
+            async with unit_of_work.connection.begin_nested():
+                await unit_of_work.connection.exec_driver_sql("INSERT INTO noted (subject) VALUES (NULL)")
+    assert await count(database, "noted") == 1
+
+
+async def test_an_empty_unit_of_work_is_no_failure(database: Database) -> None:
+    async with database.begin():
+        pass
+    async with database.begin() as unit_of_work:
+        unit_of_work.publish(event("alone"))
+    assert await count(database, "outbox") == 1
 
 
 async def test_a_reader_sees_one_instant_and_writes_nothing(database: Database) -> None:

@@ -269,13 +269,14 @@ class PostgresEventBus:
             return {row.topic: row.next_offset for row in rows}
 
 
+# %(data)b: lists are sent as text otherwise, which costs 4 ms for half a megabyte instead of 0.2.
 _INSERT_EVENTS = """
     INSERT INTO events (book, topic, "offset", id, source, type, time, subject, partition_key, causation_id,
                         data_content_type, data)
     SELECT %(book)s, %(topic)s, %(next_offset)s + place - 1, id, source, type, time, subject, partition_key,
            causation_id, data_content_type, data
     FROM unnest(%(ids)s::uuid[], %(sources)s::text[], %(types)s::text[], %(times)s::timestamptz[], %(subjects)s::text[],
-                %(partition_keys)s::text[], %(causation_ids)s::text[], %(content_types)s::text[], %(data)s::bytea[])
+                %(partition_keys)s::text[], %(causation_ids)s::text[], %(content_types)s::text[], %(data)b::bytea[])
          WITH ORDINALITY AS fresh (id, source, type, time, subject, partition_key, causation_id, data_content_type,
                                    data, place)
 """

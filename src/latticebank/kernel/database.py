@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import sqlalchemy
 from psycopg.conninfo import make_conninfo
+from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -39,6 +40,14 @@ class DatabaseUnavailable(BankError):
     code = "database-unavailable"
     title = "The database is not available"
     fault = Fault.UNAVAILABLE
+
+
+class AbortedTransaction(BankError):
+    """A statement failed, the failure was passed over, and the database would undo everything at the commit."""
+
+    code = "aborted-transaction"
+    title = "The bank passed over a failure"
+    fault = Fault.INTERNAL
 
 
 class UnitOfWork:
@@ -119,6 +128,7 @@ class Database:
 
         Raises:
             DatabaseUnavailable: the database is down or too slow; the outcome of a commit is then unknown.
+            AbortedTransaction: the block ended normally although a statement in it had failed; nothing was written.
             BatchTooLarge: the block published too much.
 
         """
@@ -126,6 +136,7 @@ class Database:
             async with self._engine.connect() as connection, connection.begin():
                 unit_of_work = UnitOfWork(connection)
                 yield unit_of_work
+                await _require_sound(connection)
                 await outbox.append(connection, self.book, shard, unit_of_work.published)
         if unit_of_work.published:
             self.published.ring()
@@ -218,6 +229,14 @@ def unavailability() -> Iterator[None]:
         if reason is None:
             raise
         raise DatabaseUnavailable(reason) from error
+
+
+async def _require_sound(connection: AsyncConnection) -> None:
+    """Refuse to commit a transaction that failed: PostgreSQL answers such a COMMIT with a ROLLBACK and no error."""
+    raw = await connection.get_raw_connection()
+    driver = raw.driver_connection
+    if driver is not None and driver.info.transaction_status is TransactionStatus.INERROR:
+        raise AbortedTransaction("a statement of this transaction failed and the failure was passed over")
 
 
 def _unavailable_because(error: BaseException | None) -> str | None:

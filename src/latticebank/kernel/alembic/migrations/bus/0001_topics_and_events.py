@@ -47,6 +47,10 @@ def upgrade() -> None:
             PRIMARY KEY (book, topic, consumer)
         ) WITH (fillfactor = 50)
     """)
+    guard_what_was_said()
+
+
+def guard_what_was_said() -> None:
     op.execute("""
         CREATE FUNCTION refuse_change_of_event() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
