@@ -240,6 +240,21 @@ async def test_the_front_page_needs_nothing_from_elsewhere(tmp_path: Path) -> No
     assert "prefers-color-scheme: dark" in style
 
 
+async def test_the_front_page_shows_the_address_by_which_it_was_reached_and_nothing_else(tmp_path: Path) -> None:
+    bank = bank_of(tmp_path, ledger())
+
+    async def page(host: str) -> str:
+        async def reached(scope: Any, receive: Any, send: Any) -> None:
+            await bank.app(scope | {"headers": [(b"host", host.encode())]}, receive, send)
+
+        return (await MemoryTransport(reached).send(Request("GET", "/"))).body.decode()
+
+    assert "curl http://bank.example:8443/health" in await page("bank.example:8443")
+    hostile = await page('"><script>alert(1)</script>')
+    assert "<script" not in hostile
+    assert "curl http://localhost:8000/health" in hostile
+
+
 async def test_every_problem_is_explained_at_the_address_of_its_type(tmp_path: Path) -> None:
     bank = bank_of(tmp_path, ledger())
     told = problem(await ask(bank, "/nothing-here", "GET"))

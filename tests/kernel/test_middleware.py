@@ -1,18 +1,23 @@
 """What every exchange gets and every request must be, whatever service it is for."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
+from urllib.parse import quote, unquote
 
 import pytest
 from fastapi import Query
+from hypothesis import given
+from hypothesis import strategies as st
 
 from latticebank.kernel.http import Router, permit
 from latticebank.kernel.http.admission import MAX_HEADER_BYTES, MAX_HEADERS, MAX_TARGET_BYTES
 from latticebank.kernel.telemetry import correlation_id
 from latticebank.kernel.transports import MemoryTransport, Request
-from tests.kernel.serving import Desk, desk_of, problem, service_of
+from tests.kernel.serving import Desk, context_in, desk_of, problem, service_of
 
 
 class Diary:
@@ -23,6 +28,17 @@ class Diary:
         self.cancelled: list[str] = []
 
 
+HEADER_NAMES = [
+    b"authorization", b"content-type", b"content-length", b"idempotency-key", b"x-correlation-id",
+    b"x-request-timeout-ms", b"host", b"accept", b"cookie", b"forwarded", b"transfer-encoding",
+]  # fmt: skip
+
+
+def as_json(value: object) -> bytes:
+    """JSON with whatever Python lets through: NaN, lone surrogates, NUL."""
+    return json.dumps({"body": value}).encode()
+
+
 @pytest.fixture
 def diary() -> Diary:
     return Diary()
@@ -30,6 +46,11 @@ def diary() -> Diary:
 
 @pytest.fixture
 def desk(tmp_path: Path, diary: Diary) -> Desk:
+    return desk_of(service_of(everything(diary)), tmp_path, max_body_bytes=2000, request_timeout_seconds=5)
+
+
+def everything(diary: Diary) -> Router:
+    """Routes that take whatever a request can carry."""
     router = Router(prefix="/api/ledger", dependencies=[permit("ledger:Read")])
 
     @router.get("/correlation")
@@ -59,8 +80,7 @@ def desk(tmp_path: Path, diary: Diary) -> Desk:
         diary.done.append("posted")
         return len(body)
 
-    service = service_of(router)
-    return desk_of(service, tmp_path, max_body_bytes=2000, request_timeout_seconds=5)
+    return router
 
 
 async def test_every_answer_carries_the_security_headers(desk: Desk) -> None:
@@ -234,3 +254,29 @@ async def test_a_length_that_is_no_number_is_refused(desk: Desk) -> None:
     for odd in ("-1", "1e3", "+5", "", "9" * 40):
         response = await desk.ask("POST", "/api/ledger/postings", content_length=odd)
         assert response.status == 400
+
+
+@given(
+    path=st.binary(max_size=40),
+    query=st.binary(max_size=60),
+    headers=st.lists(st.tuples(st.sampled_from(HEADER_NAMES), st.binary(max_size=60)), max_size=6),
+    body=st.binary(max_size=200)
+    | st.recursive(st.none() | st.floats() | st.text(), st.lists, max_leaves=9).map(as_json),
+    method=st.sampled_from(["GET", "HEAD", "POST", "PUT", "OPTIONS", "TRACE", "QUERY"]),
+)
+async def test_nothing_that_can_be_sent_is_an_error_of_the_bank(
+    path: bytes, query: bytes, headers: list[tuple[bytes, bytes]], body: bytes, method: str
+) -> None:
+    service = service_of(everything(Diary()))
+    with TemporaryDirectory() as folder:
+        app = service.build(context_in(Path(folder), service))
+
+    async def hostile(scope: Any, receive: Any, send: Any) -> None:
+        raw_path = b"/api/ledger/postings" if len(path) < 9 else b"/api/ledger/named/" + quote(path).encode()
+        decoded = unquote(raw_path.decode(), errors="replace")
+        await app(
+            scope | {"raw_path": raw_path, "path": decoded, "query_string": query, "headers": headers}, receive, send
+        )
+
+    response = await MemoryTransport(hostile).send(Request(method, "/", body=body))
+    assert response.status < 500

@@ -177,6 +177,28 @@ async def test_a_body_is_sent_while_it_is_being_made(reach: Reach) -> None:
     assert response.body == b"5000"
 
 
+async def test_a_body_that_cannot_be_made_is_the_callers_own_error(reach: Reach, tmp_path: Path) -> None:
+    closed = []
+
+    async def parts() -> AsyncIterator[bytes]:
+        try:
+            yield b"{"
+            raise LookupError("no more entries")
+        finally:
+            closed.append(True)
+
+    router = Router(prefix="/api/ledger", dependencies=[permit("ledger:Read")])
+
+    @router.post("/entries")
+    async def take(body: dict[str, str]) -> None: ...
+
+    service = service_of(router)
+    async with reach(service.build(context_in(tmp_path, service))) as transport:
+        with pytest.raises(LookupError, match="no more entries"):
+            await transport.send(Request("POST", "/api/ledger/entries", {"Content-Type": "application/json"}, parts()))
+    assert closed == [True]
+
+
 async def test_a_stream_ends_at_its_deadline_too(reach: Reach) -> None:
     async with reach(Bench()) as transport, transport.stream(Request("GET", "/endless", timeout=0.2)) as response:
         chunks = response.chunks()

@@ -1,6 +1,7 @@
 """The front of the bank: a page for people, the OpenAPI document, and what each problem means."""
 
 import base64
+import re
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from html import escape
@@ -9,7 +10,7 @@ from string import Template
 from typing import Any
 
 import msgspec
-from fastapi import Path, Response
+from fastapi import Path, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel
 
@@ -19,6 +20,8 @@ from latticebank.kernel.http.problems import STATUS_OF_FAULT, HttpError
 from latticebank.kernel.http.routes import Router, RouteRow
 from latticebank.values.errors import BankError, Fault
 
+_USUAL_ADDRESS = "http://localhost:8000"
+_HOST = re.compile(r"[A-Za-z0-9.:\[\]-]{1,120}")
 _ADVICE = {
     Fault.INVALID: "Correct the field that the problem names, and send the request again.",
     Fault.UNAUTHENTICATED: "Send a current credential in the Authorization header.",
@@ -53,15 +56,13 @@ class UnknownProblem(BankError):
 def front_router(document: Callable[[], dict[str, Any]], rows: Callable[[], list[RouteRow]]) -> Router:
     """Return the routes of the front, given the OpenAPI document and the table of all routes."""
     router = Router(tags=["interface"])
-    page: list[Response] = []
 
     @router.get(
         "/", summary="What this bank is", response_class=HTMLResponse, dependencies=[permit("bank:ReadFrontPage")]
     )
-    async def read_front_page() -> Response:
-        if not page:
-            page.append(front_page(rows()))
-        return page[0]
+    async def read_front_page(request: Request) -> Response:
+        host = request.headers.get("host", "")
+        return front_page(rows(), f"{request.url.scheme}://{host}" if _HOST.fullmatch(host) else _USUAL_ADDRESS)
 
     @router.get(
         "/openapi.json",
@@ -85,15 +86,20 @@ def front_router(document: Callable[[], dict[str, Any]], rows: Callable[[], list
     return router
 
 
-def front_page(rows: Iterable[RouteRow]) -> Response:
-    """Return the page as a response whose policy lets in nothing but the page's own style."""
+def front_page(rows: Iterable[RouteRow], address: str) -> Response:
+    """Return the page as a response whose policy lets in nothing but the page's own style.
+
+    `address` is the base URL by which the reader came.
+    """
     template = (files("latticebank.kernel.http") / "front_page.html").read_text("utf-8")
     style = template.partition("<style>")[2].partition("</style>")[0]
     digest = base64.b64encode(sha256(style.encode()).digest()).decode()
     policy = (
         f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
-    html = Template(template).substitute(version=escape(__version__), rows="\n".join(_table_rows(rows)))
+    html = Template(template).substitute(
+        version=escape(__version__), address=escape(address), rows="\n".join(_table_rows(rows))
+    )
     return HTMLResponse(html, headers={"Content-Security-Policy": policy})
 
 

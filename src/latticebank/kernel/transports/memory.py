@@ -4,7 +4,7 @@ What crosses is what would cross the network: a deadline, a limit on the answer,
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import unquote
 
@@ -75,6 +75,7 @@ class _Exchange:
         self._overflowed = False
         self._complete = False
         self._source: AsyncIterator[bytes] | None = None
+        self._source_failed: Exception | None = None
         self._body_sent = False
         self._disconnected: asyncio.Event | None = None
 
@@ -83,13 +84,18 @@ class _Exchange:
         try:
             await app(self._scope(), self.receive, self.send)
         except Exception as error:
-            if self._overflowed:
+            if self._overflowed or self._source_failed is not None:
                 pass
             elif self.status:
                 raise ServiceUnavailable("the service broke off its answer") from error
             else:
                 structlog.get_logger().error("application failed", exc_info=error)
                 await problem_response(error)(self._scope(), self.receive, self.send)
+        finally:
+            if isinstance(self._source, AsyncGenerator):
+                await self._source.aclose()
+        if self._source_failed is not None:
+            raise self._source_failed
         if self._overflowed:
             raise ResponseTooLarge(f"the answer has more than {self._request.max_response_bytes} bytes")
         if not self._complete:
@@ -106,7 +112,12 @@ class _Exchange:
                 return {"type": "http.request", "body": body, "more_body": False}
             if self._source is None:
                 self._source = aiter(body)
-            chunk = await anext(self._source, None)
+            try:
+                chunk = await anext(self._source, None)
+            except Exception as error:
+                # What breaks the caller's own body is the caller's to hear of, and a broken connection to the service.
+                self._source_failed = error
+                raise OSError("the caller broke off") from error
             self._body_sent = chunk is None
             return {"type": "http.request", "body": chunk or b"", "more_body": chunk is not None}
         if not self._complete:
