@@ -15,7 +15,7 @@ from uuid import UUID
 import psycopg
 from psycopg.types.json import Jsonb
 
-from latticebank.banking.ledger.model.accounts import Account
+from latticebank.banking.ledger.model.accounts import Account, AccountEvent
 from latticebank.banking.ledger.model.desk import Desk
 from latticebank.banking.ledger.model.transfers import Entry, Reservation, Transfer
 from latticebank.banking.ledger.store import encoding
@@ -82,15 +82,24 @@ _UPDATE_ACCOUNTS = """
     SELECT require_rows(count(*), %s) FROM changed
 """
 _INSERT_ACCOUNTS = """
-    INSERT INTO accounts (book, shard, account, balance, held, overdraft_limit, entries, version, last_booking, kind,
-                          status, currency)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    INSERT INTO accounts (book, shard, account, balance, held, overdraft_limit, entries, last_booking, kind, status,
+                          currency)
+    SELECT %s, %s, n.*
+    FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::date[], %s::smallint[],
+                %s::smallint[], %s::text[]) AS n
 """
-_INSERT_REFERENCE = "INSERT INTO account_references (book, shard, reference, account) VALUES (%s, %s, %s, %s)"
-_INSERT_PARTY = "INSERT INTO account_parties (book, shard, account, party, role) VALUES (%s, %s, %s, %s, %s)"
-_INSERT_ACT = """
-    INSERT INTO account_acts (book, shard, id, seq, act, outcome, account, actor, details, recorded_at)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+_INSERT_REFERENCES = """
+    INSERT INTO account_references (book, shard, reference, account)
+    SELECT %s, %s, n.* FROM unnest(%s::text[], %s::bigint[]) AS n
+"""
+_INSERT_PARTIES = """
+    INSERT INTO account_parties (book, shard, account, party, role)
+    SELECT %s, %s, n.* FROM unnest(%s::bigint[], %s::text[], %s::smallint[]) AS n
+"""
+_INSERT_ACTS = """
+    INSERT INTO account_acts (book, shard, recorded_at, id, seq, act, outcome, account, actor, details)
+    SELECT %s, %s, %s, n.*
+    FROM unnest(%s::uuid[], %s::bigint[], %s::smallint[], %s::smallint[], %s::bigint[], %s::text[], %s::jsonb[]) AS n
 """
 _TRANSFER_COLUMNS = """
     (book, shard, seq, id, kind, outcome, debit, credit, amount, currency, purpose, booking_date, value_date,
@@ -217,23 +226,10 @@ async def _copy(connection: Connection, book: int, shard: int, batch: Batch, kno
 async def _write_rest(connection: Connection, book: int, shard: int, batch: Batch) -> None:
     """Write what batches have little of, and the head; to be called within a pipeline."""
     desk, head = batch.desk, batch.head
-    for new in desk.opened:
-        a = desk.changed[new.account.number]
-        await connection.execute(
-            _INSERT_ACCOUNTS,
-            (book, shard, a.number, a.balance, a.held, a.overdraft_limit, a.entries, a.version, a.last_booking, a.kind,
-             a.status, a.currency),
-        )  # fmt: skip
-        if new.reference is not None:
-            await connection.execute(_INSERT_REFERENCE, (book, shard, new.reference, a.number))
-        for party in new.parties:
-            await connection.execute(_INSERT_PARTY, (book, shard, a.number, party.reference, party.role))
-    for e in desk.events:
-        await connection.execute(
-            _INSERT_ACT,
-            (book, shard, UUID(bytes=e.id), e.seq, e.act, e.outcome, e.account, e.actor, Jsonb(e.details),
-             head.recorded_at),
-        )  # fmt: skip
+    if desk.opened:
+        await _insert_opened(connection, book, shard, desk)
+    if desk.events:
+        await connection.execute(_INSERT_ACTS, (book, shard, head.recorded_at, *_act_columns(desk.events)))
     for r in desk.resolved.values():
         await connection.execute(_UPSERT_RESERVATION, (book, shard, *_reservation_row(r)))
     await connection.execute(
@@ -243,6 +239,46 @@ async def _write_rest(connection: Connection, book: int, shard: int, batch: Batc
     await connection.execute(
         _MOVE_HEAD,
         (head.next_seq, head.next_serial, head.journal_link, head.recorded_at, head.writer, book, shard),
+    )
+
+
+async def _insert_opened(connection: Connection, book: int, shard: int, desk: Desk) -> None:
+    bigints, smallints = encoding.BigintArray.of, encoding.SmallintArray.of
+    rows = [desk.changed[new.account.number] for new in desk.opened]
+    columns = (
+        bigints([a.number for a in rows]),
+        bigints([a.balance for a in rows]),
+        bigints([a.held for a in rows]),
+        bigints([a.overdraft_limit for a in rows]),
+        bigints([a.entries for a in rows]),
+        encoding.DateArray.of([a.last_booking for a in rows]),
+        smallints([a.kind for a in rows]),
+        smallints([a.status for a in rows]),
+        [a.currency for a in rows],
+    )
+    await connection.execute(_INSERT_ACCOUNTS, (book, shard, *columns))
+    named = [new for new in desk.opened if new.reference is not None]
+    if named:
+        numbers = bigints([new.account.number for new in named])
+        await connection.execute(_INSERT_REFERENCES, (book, shard, [new.reference for new in named], numbers))
+    parties = [(new.account.number, party) for new in desk.opened for party in new.parties]
+    if parties:
+        numbers = bigints([number for number, _ in parties])
+        roles = smallints([party.role for _, party in parties])
+        names = [party.reference for _, party in parties]
+        await connection.execute(_INSERT_PARTIES, (book, shard, numbers, names, roles))
+
+
+def _act_columns(events: Sequence[AccountEvent]) -> tuple[object, ...]:
+    bigints, smallints = encoding.BigintArray.of, encoding.SmallintArray.of
+    return (
+        [UUID(bytes=e.id) for e in events],
+        bigints([e.seq for e in events]),
+        smallints([e.act for e in events]),
+        smallints([e.outcome for e in events]),
+        bigints([e.account for e in events]),
+        [e.actor for e in events],
+        [Jsonb(e.details) for e in events],
     )
 
 
