@@ -26,7 +26,11 @@ def test_the_table_lists_every_route_with_its_action(tmp_path: Path) -> None:
     async def account(number: str) -> None: ...
 
     @write.post("/postings")
-    async def post_entries(caller: Annotated[Caller, permit("ledger:Post")]) -> None: ...
+    async def post_entries(caller: Annotated[Caller, permit("ledger:Post")]) -> None:
+        """Post a batch of entries.
+
+        All of them or none.
+        """
 
     @read.put("/accounts/{number}")
     async def rename_account(number: str) -> None: ...
@@ -34,7 +38,7 @@ def test_the_table_lists_every_route_with_its_action(tmp_path: Path) -> None:
     assert route_table(build(tmp_path, read, write)) == [
         RouteRow("GET", "/api/ledger/accounts/{number}", "ledger:Read", "One account"),
         RouteRow("PUT", "/api/ledger/accounts/{number}", "ledger:Read", "Rename account"),
-        RouteRow("POST", "/internal/ledger/postings", "ledger:Post", "Post entries"),
+        RouteRow("POST", "/internal/ledger/postings", "ledger:Post", "Post a batch of entries"),
     ]
 
 

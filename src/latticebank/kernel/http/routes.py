@@ -84,7 +84,8 @@ def route_table(app: FastAPI) -> list[RouteRow]:
             continue
         assert isinstance(route, StrictRoute)
         [permit] = permits_of(route.dependant)
-        summary = route.summary or route.name.replace("_", " ").capitalize()
+        said = route.summary or route.description.partition("\n")[0].removesuffix(".")
+        summary = said or route.name.replace("_", " ").capitalize()
         rows.extend(RouteRow(method, route.path, permit.action, summary) for method in route.methods or ())
     if unfit:
         raise UnfitRoute("; ".join(unfit), hint='declare it on a Router with one permit("service:Action")')
