@@ -135,8 +135,9 @@ class DataFolder:
 
     def erase(self) -> None:
         """Delete the folder, and the cluster's home where that is elsewhere."""
-        shutil.rmtree(self.home)
-        shutil.rmtree(self.folder, ignore_errors=self.home == self.folder)
+        for folder in {self.home, self.folder}:
+            if folder.exists():
+                shutil.rmtree(folder)
 
 
 def require_ours(folder: Path) -> Marker | None:
@@ -147,12 +148,12 @@ def require_ours(folder: Path) -> Marker | None:
     if folder.exists() and not folder.is_dir():
         raise ForeignDataFolder(f"{folder} is a file, not a folder", hint="choose another data folder")
     try:
-        marker = _read_marker(folder)
-        names = set(os.listdir(folder)) if marker is None else set()  # noqa: PTH208 - only names
+        names = set(os.listdir(folder))  # noqa: PTH208 - only names
     except FileNotFoundError:
         return None
+    marker = _read_marker(folder)  # after the names: another process may be making the folder its own just now
     foreign = sorted(names - BEFORE_THE_MARKER - NOBODYS)
-    if foreign:
+    if foreign and marker is None:
         raise ForeignDataFolder(
             f"the folder {folder} holds files that are not of Latticebank: {', '.join(foreign[:3])} (none was touched)",
             hint="choose an empty folder or a new name",
@@ -163,8 +164,9 @@ def require_ours(folder: Path) -> Marker | None:
 def make_folder(folder: Path) -> None:
     """Make the folder if need be: private for a normal user; for root passable by the user of the server."""
     if not folder.exists():
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o711 if os.geteuid() == ROOT else 0o700)
+        mode = 0o711 if os.geteuid() == ROOT else 0o700
+        folder.mkdir(mode, parents=True, exist_ok=True)
+        folder.chmod(mode)  # the umask may have taken some away
 
 
 def new_marker() -> Marker:

@@ -110,6 +110,14 @@ class DatabaseMissing(BankError):
     fault = Fault.REFUSED
 
 
+class DatabaseNotRunning(BankError):
+    """Something was asked of a database that was not started, or was stopped."""
+
+    code = "database-not-running"
+    title = "The database is not running"
+    fault = Fault.UNAVAILABLE
+
+
 class DatabaseFailedToStart(BankError):
     """PostgreSQL ended, or never answered; `log` has the last lines it wrote."""
 

@@ -17,7 +17,7 @@ from latticebank.runtime.lock import FolderLock
 from latticebank.runtime.os_user import ENVIRONMENT, ServerUser
 
 GUARDIAN = Path(__file__).with_name("guardian.py")
-WAIT_FOR_THE_GUARDIAN = 10.0
+WAIT_FOR_THE_GUARDIAN = 30.0
 WAIT_FOR_A_STOP = 60.0  # longer than the guardian's last resort
 
 

@@ -182,13 +182,11 @@ class Guardian:
 
     def end_strays(self) -> None:
         """End the backends that a killed postmaster left to us: they hold its shared memory."""
-        number, deadline = IMMEDIATE, time.monotonic() + STRAYS_MAY_LIVE
-        while strays := children():
+        began = time.monotonic()
+        while (strays := children()) and time.monotonic() < began + 2 * STRAYS_MAY_LIVE:
             for pid in strays:
-                os.kill(pid, number)
+                os.kill(pid, IMMEDIATE if time.monotonic() < began + STRAYS_MAY_LIVE else KILL)
                 os.waitpid(pid, os.WNOHANG)
-            if time.monotonic() > deadline:
-                number = KILL
             time.sleep(0.02)
 
 

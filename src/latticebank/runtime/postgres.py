@@ -19,7 +19,7 @@ from latticebank.runtime.cluster import create_cluster, read_password, replace_p
 from latticebank.runtime.configuration import ADDRESS, SUPERUSER
 from latticebank.runtime.data_folder import DataFolder, make_folder, new_marker, require_ours
 from latticebank.runtime.disk import ROOM_FOR_A_START, SAYS_NO_ROOM, require_room, told_in_our_words, write_durably
-from latticebank.runtime.errors import DatabaseFailedToStart, DiskFull, PortInUse
+from latticebank.runtime.errors import DatabaseFailedToStart, DatabaseNotRunning, DiskFull, PortInUse
 from latticebank.runtime.guarded_server import Ending, GuardedServer
 from latticebank.runtime.lock import FolderLock
 from latticebank.runtime.os_user import ServerUser, server_user
@@ -137,6 +137,7 @@ class EmbeddedPostgres:
         """Create the database unless it exists."""
         if not name or "\0" in name or len(name.encode()) > LONGEST_NAME:
             raise InvalidValue(f"the name of a database has 1 to {LONGEST_NAME} bytes", field="name")
+        self._require_started()
         with self._connect() as connection:
             known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
             if known:
@@ -150,8 +151,13 @@ class EmbeddedPostgres:
                 return  # two processes created it in the same moment
 
     def url(self, database: str) -> str:
-        """Where a client finds `database`; holds the password, so it belongs in no log."""
+        """Where a client finds `database`; holds the password, so it belongs in no log. Raises `DatabaseNotRunning`."""
+        self._require_started()
         return f"postgresql://{SUPERUSER}:{self._password}@{ADDRESS}:{self.port}/{quote(database, safe='')}"
+
+    def _require_started(self) -> None:
+        if self._server is None:
+            raise DatabaseNotRunning(f"the database of {self.folder} is not started", hint="start it first")
 
     def _prepare(self, data_folder: DataFolder, lock: FolderLock) -> tuple[ServerUser, Binaries, DataFolder]:
         """Everything up to a cluster that is ours, complete, and not served by anyone."""
@@ -164,7 +170,7 @@ class EmbeddedPostgres:
             data_folder = data_folder.marked(initialised=True)
         require_our_version(data_folder.cluster)
         clear_remains(data_folder, self._progress)
-        require_room(data_folder.home, ROOM_FOR_A_START)
+        require_room(data_folder.cluster, ROOM_FOR_A_START)
         readable = 0o644 if user.other else 0o600
         write_durably(data_folder.home / "postgresql.conf", configuration.rendered(self._parameters), mode=readable)
         write_durably(data_folder.home / "pg_hba.conf", configuration.HBA, mode=readable)

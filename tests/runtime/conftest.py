@@ -1,0 +1,125 @@
+"""Folders, servers and disks for the tests of the embedded PostgreSQL; each is gone after its test."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from latticebank.runtime import processes
+from latticebank.runtime.postgres import EmbeddedPostgres
+from tests.runtime.owners import Owner
+
+QUICK = {"fsync": "off", "shared_buffers": "16MB"}
+IS_ROOT = os.geteuid() == 0
+
+needs_root = pytest.mark.skipif(not IS_ROOT, reason="only root can mount disks and become another user")
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that every user may pass through (unlike those of tmp_path), with nothing left running in it."""
+    place = Path(tempfile.mkdtemp(prefix="latticebank-")).resolve()
+    place.chmod(0o711)
+    yield place
+    running = [process for process in processes.every() if process.alive and str(place) in process.command]
+    shutil.rmtree(place)
+    assert not running
+
+
+@pytest.fixture
+def folder(place: Path) -> Path:
+    """A data folder that does not exist yet."""
+    return place / "bank" / "postgres"
+
+
+@pytest.fixture
+def system_folder(place: Path) -> Path:
+    """Takes the place of /var/lib/latticebank."""
+    return place / "var"
+
+
+@pytest.fixture
+def steps() -> list[str]:
+    """What the servers of this test said of their progress."""
+    return []
+
+
+Server = Callable[..., EmbeddedPostgres]
+
+
+@pytest.fixture
+def server(folder: Path, system_folder: Path, steps: list[str]) -> Iterator[Server]:
+    """Makes servers, by default of `folder`, that tell `steps` their progress; they are stopped at the end."""
+    made: list[EmbeddedPostgres] = []
+
+    def make(where: Path = folder, *, parameters: dict[str, str] | None = None, port: int = 0) -> EmbeddedPostgres:
+        postgres = EmbeddedPostgres(
+            where,
+            port=port,
+            parameters={**QUICK, **(parameters or {})},
+            progress=steps.append,
+            system_folder=system_folder,
+        )
+        made.append(postgres)
+        return postgres
+
+    yield make
+    for postgres in made:
+        postgres.stop()
+
+
+OwnerMaker = Callable[..., Owner]
+
+
+@pytest.fixture
+def owner(folder: Path, system_folder: Path) -> Iterator[OwnerMaker]:
+    """Starts bank processes, by default on `folder`; those that still run are ended."""
+    started: list[Owner] = []
+
+    def start(where: Path = folder, **how: object) -> Owner:
+        owner = Owner(where, QUICK, system_folder, **how)  # type: ignore[arg-type]
+        started.append(owner)
+        return owner
+
+    yield start
+    for owner in started:
+        owner.close()
+
+
+Disk = Callable[..., Path]
+
+
+@pytest.fixture
+def disk(place: Path) -> Iterator[Disk]:
+    """Mounts small file systems in memory."""
+    mounted: list[Path] = []
+
+    def mount(*options: str, at: Path | None = None) -> Path:
+        point = at or place / f"disk{len(mounted)}"
+        point.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", ",".join(("mode=711", *options)), "tmpfs", str(point)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            pytest.skip(f"root may not mount here: {done.stderr.strip()}")
+        mounted.append(point)
+        return point
+
+    yield mount
+    for point in mounted:
+        subprocess.run(["umount", str(point)], check=True)
+
+
+def write_a_row(url: str, word: str) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS kept (word text)")
+        connection.execute("INSERT INTO kept VALUES (%s)", [word])
+
+
+def rows(url: str) -> list[str]:
+    with psycopg.connect(url) as connection:
+        return [str(word) for (word,) in connection.execute("SELECT word FROM kept")]
