@@ -18,6 +18,7 @@ from latticebank.kernel.settings import BUS, Settings, load_settings
 from latticebank.kernel.telemetry import configure_logs
 from latticebank.runtime.demo import refuse_exposed_demo, seed
 from latticebank.runtime.premises import open_premises
+from latticebank.runtime.server import listening
 from latticebank.runtime.server import serve as serve_bank
 
 Host = Annotated[str | None, typer.Option(help="The address to listen at.", show_default="127.0.0.1")]
@@ -89,19 +90,28 @@ def _run(settings: Settings, names: Sequence[str]) -> None:
     steps = Steps(lines=True)
     exposed = settings.mode == "production" or not is_loopback(settings.host)
 
-    async def opened(bank: Bank, address: str) -> None:
+    demo = False
+
+    async def prepare(bank: Bank) -> None:
+        nonlocal demo
         ledger = LedgerClient(bank.context.transport("ledger"), operator_credential(settings))
         await refuse_exposed_demo(ledger, exposed=exposed)
-        demo = False
         if settings.demo:
             steps("Filling the books of the demo bank")
             demo = await seed(ledger)
+
+    def opened(address: str) -> None:
         steps.done()
         _tell_open(settings, names, address, demo=demo)
 
-    with steps.shown(), open_premises(settings, [SERVICES[name] for name in names if name in SERVICES], steps) as found:
+    here = [SERVICES[name] for name in names if name in SERVICES]
+    with (
+        steps.shown(),
+        listening(settings.host, settings.port) as listener,
+        open_premises(settings, here, steps) as premises,
+    ):
         steps("Opening the bank")
-        uvloop.run(serve_bank(settings, names, found, opened))
+        uvloop.run(serve_bank(settings, names, premises, listener, prepare=prepare, opened=opened))
         steps("Closing the bank")
     steps.done()
     err.print("The bank is closed.")

@@ -116,6 +116,8 @@ class Settings(BaseSettings):
     """Connections of each service to its database; all of one server together stay below its `max_connections`."""
     demo: bool = False
     """Seed a bank to play with; never where others can reach it."""
+    event_retention_days: Annotated[int, Field(ge=1, le=3_650)] = 30
+    """How long the event bus keeps what every consumer has handled."""
     request_timeout_seconds: Annotated[float, Field(ge=0.1, le=300)] = 30.0
     max_body_bytes: Annotated[int, Field(ge=1024, le=64 * 2**20)] = 2**20
     """The largest body of a request; routes that take more say so themselves."""

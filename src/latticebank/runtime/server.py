@@ -6,6 +6,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 
 import structlog
 import uvicorn
@@ -14,12 +15,15 @@ from latticebank.bank import SERVICES, Bank, compose, open_context
 from latticebank.kernel.bus import PostgresEventBus
 from latticebank.kernel.relay import Relay
 from latticebank.kernel.settings import BUS, Settings
+from latticebank.kernel.worker import Pace, Wake, keep_working
 from latticebank.runtime.postgres import EmbeddedPostgres
 from latticebank.runtime.premises import Premises
 from latticebank.runtime.presence import Presence, announced
+from latticebank.values.clock import Clock
 from latticebank.values.errors import BankError, Fault
 
 LOOK_AT_DATABASE_SECONDS = 0.5
+TRIM_SECONDS = 600
 DRAIN_SECONDS = 10
 _BACKLOG = 1_024
 
@@ -51,50 +55,74 @@ async def running_bank(settings: Settings, names: Iterable[str], premises: Premi
         bank = compose(names, context)
         bus = PostgresEventBus(bank.context.database(BUS))
         async with bank.running(), asyncio.TaskGroup() as group:
-            relays = [
+            tasks = [
                 group.create_task(Relay(bank.context.database(name), bus).run())
                 for name, service in SERVICES.items()
                 if name in bank.names and service.migrations is not None
             ]
+            tasks.append(group.create_task(_trim(bus, bank.context.clock, settings.event_retention_days)))
             try:
                 yield bank
             finally:
-                for relay in relays:
-                    relay.cancel()
+                for task in tasks:
+                    task.cancel()
+
+
+@contextmanager
+def listening(host: str, port: int) -> Generator[socket.socket, None, None]:
+    """Take the address at which a bank will listen, before anything is started for it.
+
+    Raises:
+        CannotListen: another process listens there, or the address is not of this machine.
+
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    with listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            raise CannotListen(host, port, error) from error
+        yield listener
 
 
 async def serve(
-    settings: Settings, names: Iterable[str], premises: Premises, opened: Callable[[Bank, str], Awaitable[None]]
+    settings: Settings,
+    names: Iterable[str],
+    premises: Premises,
+    listener: socket.socket,
+    *,
+    prepare: Callable[[Bank], Awaitable[None]],
+    opened: Callable[[str], None],
 ) -> None:
-    """Serve until SIGINT or SIGTERM; `opened` is told the bank and its address once it answers.
+    """Serve on a socket of `listening` until SIGINT or SIGTERM.
 
-    Raises:
-        CannotListen: another process listens where this bank should, or the address is not of this machine.
-
+    `prepare` is done before anyone can connect, and what it raises keeps the bank closed; `opened` is told the address.
     """
-    with _listening(settings.host, settings.port) as listener:
-        address = _address(settings.host, listener.getsockname()[1])
-        async with running_bank(settings, names, premises) as bank:
-            server = _Server(
-                uvicorn.Config(
-                    bank.app,
-                    lifespan="off",
-                    log_config=None,
-                    access_log=False,
-                    server_header=False,
-                    date_header=True,
-                    backlog=_BACKLOG,
-                    timeout_keep_alive=30,
-                    timeout_graceful_shutdown=DRAIN_SECONDS,
-                )
+    address = _address(settings.host, listener.getsockname()[1])
+    async with running_bank(settings, names, premises) as bank:
+        await prepare(bank)
+        server = _Server(
+            uvicorn.Config(
+                bank.app,
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=True,
+                backlog=_BACKLOG,
+                timeout_keep_alive=30,
+                timeout_graceful_shutdown=DRAIN_SECONDS,
             )
-            presence = Presence.of_this_process(address, premises.database_urls)
-            async with asyncio.TaskGroup() as group:
-                watch = group.create_task(_watch(premises.server))
-                group.create_task(_tell_when_open(server, bank, address, opened))
-                with announced(settings.data, presence):
-                    await server.serve(sockets=[listener])
-                watch.cancel()
+        )
+        presence = Presence.of_this_process(address, premises.database_urls)
+        async with asyncio.TaskGroup() as group:
+            watch = group.create_task(_watch(premises.server))
+            group.create_task(_tell_when_open(server, address, opened))
+            with announced(settings.data, presence):
+                await server.serve(sockets=[listener])
+            watch.cancel()
 
 
 class _Server(uvicorn.Server):
@@ -120,15 +148,19 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
 
-async def _tell_when_open(
-    server: _Server, bank: Bank, address: str, opened: Callable[[Bank, str], Awaitable[None]]
-) -> None:
+async def _tell_when_open(server: _Server, address: str, opened: Callable[[str], None]) -> None:
     await server.answers.wait()
-    try:
-        await opened(bank, address)
-    except BankError:
-        server.should_exit = True
-        raise
+    opened(address)
+
+
+async def _trim(bus: PostgresEventBus, clock: Clock, days: int) -> None:
+    """Delete events that every consumer has handled and that are older than so many days, over and over."""
+
+    async def step() -> int:
+        before = clock.now() - timedelta(days=days)
+        return sum([await bus.trim(topic, before) for topic in await bus.topics()])
+
+    await keep_working("the trimming of the event bus", step, wake=Wake(), pace=Pace(idle=TRIM_SECONDS))
 
 
 async def _watch(server: EmbeddedPostgres | None) -> None:
@@ -141,19 +173,6 @@ async def _watch(server: EmbeddedPostgres | None) -> None:
             _log.error("the database ended; starting it again")
             await asyncio.to_thread(server.restart)
             _log.info("the database runs again")
-
-
-@contextmanager
-def _listening(host: str, port: int) -> Generator[socket.socket, None, None]:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    with listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-        except OSError as error:
-            raise CannotListen(host, port, error) from error
-        yield listener
 
 
 def _address(host: str, port: int) -> str:

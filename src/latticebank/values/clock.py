@@ -3,7 +3,6 @@
 from datetime import UTC, date, datetime
 from typing import Protocol
 
-
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

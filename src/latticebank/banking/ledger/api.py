@@ -21,6 +21,7 @@ from latticebank.banking.ledger.model.accounts import (
     UnfreezeAccount,
 )
 from latticebank.banking.ledger.service.ledger import Ledger, Period
+from latticebank.banking.ledger.service.metrics import WriterMetrics
 from latticebank.banking.ledger.service.views import account_view, entry_view, transfer_view
 from latticebank.banking.ledger.wire import (
     AccountKindWord,
@@ -269,9 +270,9 @@ def _actor(caller: Caller) -> str:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     context: Context = app.state.context
-    ledger = Ledger(
-        context.database("ledger"), context.settings.book, context.settings.shards, context.clock, context.ids
-    )
+    settings = context.settings
+    metrics = WriterMetrics(context.metrics.registry)
+    ledger = Ledger(context.database("ledger"), settings.book, settings.shards, context.clock, context.ids, metrics)
     app.state.ledger = ledger
     async with ledger.running():
         yield

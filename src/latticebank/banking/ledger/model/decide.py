@@ -66,19 +66,18 @@ def decide(books: Books, chains: Sequence[Chain], now: datetime) -> tuple[list[l
 
 def _decide_chain(desk: Desk, chain: Chain) -> list[Answer]:
     """Decide any chain: answer a repeated one from the record, do a new one whole or not at all."""
-    earlier = [desk.recorded.get(command.id) or desk.acts.get(command.id) for command in chain]
-    if any(earlier):
-        answered = [
-            record
-            for command, record in zip(chain, earlier, strict=True)
-            if record is not None and same(command, record)
-        ]
-        return [*answered] if len(answered) == len(chain) else [Rejection.ID_REUSED] * len(chain)
+    leader = chain[0].id if len(chain) > 1 else None
+    earlier = [_earlier(desk, command) for command in chain]
+    known = [record for record in earlier if record is not None]
+    if known and (len(known) == len(chain) or not all(map(_is_tombstone, known))):
+        repeated = len(known) == len(chain) and all(map(same, chain, known, [leader] * len(chain)))
+        return [*known] if repeated else [Rejection.ID_REUSED] * len(chain)
     if len({command.id for command in chain}) < len(chain):
         return [Rejection.ID_REUSED] * len(chain)
-    if len(chain) == 1:
+    if leader is None:
         return [_decide_one(desk, chain[0])]
-    leader = chain[0].id
+    if known:
+        return _break_at_tombstones(desk, chain, earlier, leader)
     desk.begin_chain()
     answers: list[Answer] = []
     for command in chain:
@@ -91,6 +90,29 @@ def _decide_chain(desk: Desk, chain: Chain) -> list[Answer]:
         answers.append(outcome)
     desk.keep_chain()
     return answers
+
+
+def _earlier(desk: Desk, command: Command) -> Transfer | AccountEvent | None:
+    """Return the record that carries the identifier of a command; orders and acts on accounts are named apart."""
+    if isinstance(command, _ACCOUNT_COMMANDS):
+        return desk.acts.get(command.id)
+    return desk.recorded.get(command.id)
+
+
+def _is_tombstone(record: Transfer | AccountEvent) -> bool:
+    return isinstance(record, Transfer) and record.outcome == Rejection.VOIDED_BEFORE_RESERVE
+
+
+def _break_at_tombstones(
+    desk: Desk, chain: Chain, earlier: Sequence[Transfer | AccountEvent | None], leader: bytes
+) -> list[Answer]:
+    """Refuse a chain of reservations of which some were voided before it came."""
+    if not all(isinstance(command, Reserve) for command in chain):
+        return [Rejection.ID_REUSED] * len(chain)
+    return [
+        tombstone or _refuse(desk, command, Rejection.CHAIN_BROKEN, leader)
+        for command, tombstone in zip(chain, earlier, strict=True)
+    ]
 
 
 def _decide_one(desk: Desk, command: Command) -> Answer:
@@ -125,7 +147,8 @@ def _refuse(desk: Desk, command: Command, rejection: Rejection, chain: bytes | N
         case Post() | Reserve():
             facts |= {name: getattr(command, name) for name in (*facts, "evidence_class", "evidence")}
         case PostReserved():
-            facts |= {"amount": command.amount or 0, "reference": command.reservation}
+            facts |= {"amount": command.amount or 0, "currency": command.currency or NO_CURRENCY}
+            facts["reference"] = command.reservation
         case Void() | Expire():
             facts["reference"] = command.reservation
         case Reverse():
@@ -147,14 +170,14 @@ def _refuse(desk: Desk, command: Command, rejection: Rejection, chain: bytes | N
     )
 
 
-def same(command: Command, record: Transfer | AccountEvent) -> bool:
-    """Return whether a record answers this very command: what the command left open matches anything.
+def same(command: Command, record: Transfer | AccountEvent, leader: bytes | None) -> bool:
+    """Return whether a record answers this very command, in the chain that `leader` leads if it came in one.
 
-    A tombstone answers whatever reservation comes under its identifier.
+    What the command left open matches anything. A tombstone answers whatever reservation comes under its identifier.
     """
     if isinstance(record, AccountEvent) or isinstance(command, _ACCOUNT_COMMANDS):
         return isinstance(record, AccountEvent) and isinstance(command, _ACCOUNT_COMMANDS) and same_act(command, record)
-    if record.outcome == Rejection.VOIDED_BEFORE_RESERVE:
+    if _is_tombstone(record):
         return isinstance(command, Reserve)
     if record.kind != _KIND_OF[type(command)]:
         return False
@@ -163,16 +186,19 @@ def same(command: Command, record: Transfer | AccountEvent) -> bool:
             (command.debit, command.credit, command.amount, command.currency, command.purpose)
             == (record.debit, record.credit, record.amount, record.currency, record.purpose)
             and (command.evidence_class, command.evidence) == (record.evidence_class, record.evidence)
+            and record.chain == leader
             and (isinstance(command, Reserve) or _same_dates(command, record))
         )  # fmt: skip
     if isinstance(command, PostReserved):
         return (
             command.reservation == record.reference
             and command.amount in (None, record.amount)
+            and command.currency in (None, record.currency)
             and _same_dates(command, record)
         )
     if isinstance(command, Reverse):
-        return command.transfer == record.reference and command.evidence == record.evidence
+        named = (command.transfer, command.evidence, leader)
+        return named == (record.reference, record.evidence, record.chain)
     return command.reservation == record.reference
 
 

@@ -72,6 +72,7 @@ def reserve(desk: Desk, command: Reserve, chain: bytes | None, expires_at: datet
         return Rejection.INSUFFICIENT_FUNDS
     if debit.held + command.amount > MAX_BALANCE:
         return Rejection.BALANCE_OVERFLOW
+    _require_positive(command.amount)
     desk.change(debit).held += command.amount
     reservation = Reservation(
         command.id, chain, command.debit, command.credit, command.amount, command.currency, command.purpose,
@@ -128,6 +129,8 @@ def post_reserved(desk: Desk, command: PostReserved) -> Transfer | Rejection:
 
 def void(desk: Desk, command: Void) -> Transfer | Rejection:
     """Release a reservation or the chain it leads; an unknown one leaves a tombstone in its place."""
+    if command.reservation == command.id:
+        return Rejection.RESERVATION_UNKNOWN
     if desk.reservation(command.reservation) is None:
         earlier = desk.recorded.get(command.reservation)
         if earlier is None:
@@ -242,6 +245,7 @@ def _move(
     """Make the two entries of a posting whose every condition has been checked."""
     booking, value = dates
     amount, identifier = command.amount, command.id
+    _require_positive(amount)
     debit, credit = desk.change(debit), desk.change(credit)
     debit.balance -= amount
     debit.entries += 1
@@ -258,6 +262,11 @@ def _move(
             debit.balance, credit.balance, reference, chain,
         )
     )  # fmt: skip
+
+
+def _require_positive(amount: int) -> None:
+    if amount <= 0:
+        raise AssertionError("money moves by a positive amount: the wire refuses any other")
 
 
 def _open_members(desk: Desk, identifier: bytes) -> list[Reservation] | Rejection:

@@ -11,6 +11,7 @@ from latticebank.banking.ledger.model.decide import Answer
 from latticebank.banking.ledger.model.posting import member_id
 from latticebank.banking.ledger.model.reasons import REASONS
 from latticebank.banking.ledger.model.transfers import DONE, Expire, Rejection, Transfer
+from latticebank.banking.ledger.service.metrics import WriterMetrics
 from latticebank.banking.ledger.service.orders import answer_to, chains_of
 from latticebank.banking.ledger.service.writer import ShardWriter
 from latticebank.banking.ledger.store import read
@@ -63,11 +64,19 @@ class LedgerRefusal(BankError):
 class Ledger:
     """The ledger of one book. `shards` is how many shards it is spread over."""
 
-    def __init__(self, database: Database, book: int, shards: int, clock: Clock, ids: Uuid7Source) -> None:
+    def __init__(
+        self,
+        database: Database,
+        book: int,
+        shards: int,
+        clock: Clock,
+        ids: Uuid7Source,
+        metrics: WriterMetrics | None = None,
+    ) -> None:
         self._database = database
         self._book = book
         self._clock = clock
-        self._writers = [ShardWriter(database, book, shard, clock, ids) for shard in range(shards)]
+        self._writers = [ShardWriter(database, book, shard, clock, ids, metrics) for shard in range(shards)]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -15,11 +15,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 
+from prometheus_client import CollectorRegistry
+
 from latticebank.banking.ledger.model.accounts import Account
 from latticebank.banking.ledger.model.decide import Answer, Chain, decide
 from latticebank.banking.ledger.model.desk import Books, Desk
 from latticebank.banking.ledger.model.journal import GENESIS, act_record, link, transfer_record
+from latticebank.banking.ledger.model.transfers import DONE
 from latticebank.banking.ledger.service.messages import batch_events
+from latticebank.banking.ledger.service.metrics import WriterMetrics
 from latticebank.banking.ledger.service.needs import Needs, needs_of
 from latticebank.banking.ledger.store import encoding, recall, write
 from latticebank.kernel.database import Database, DatabaseUnavailable, unavailability
@@ -59,7 +63,15 @@ class _Submission:
 class ShardWriter:
     """Writes one shard. `run` must be running for `submit` to be answered."""
 
-    def __init__(self, database: Database, book: int, shard: int, clock: Clock, ids: Uuid7Source) -> None:
+    def __init__(
+        self,
+        database: Database,
+        book: int,
+        shard: int,
+        clock: Clock,
+        ids: Uuid7Source,
+        metrics: WriterMetrics | None = None,
+    ) -> None:
         self._database = database
         self._book = book
         self._shard = shard
@@ -73,6 +85,14 @@ class ShardWriter:
         self._accounts: dict[int, Account] = {}
         self._next_seq = 0
         self._wary = 0
+        metrics = metrics or WriterMetrics(CollectorRegistry())
+        label = str(shard)
+        self._batch_size = metrics.batch_size.labels(label)
+        self._batch_seconds = metrics.batch_seconds.labels(label)
+        self._retries = metrics.retries.labels(label)
+        self._done = metrics.commands.labels(label, "done")
+        self._refused = metrics.commands.labels(label, "refused")
+        metrics.waiting.labels(label).set_function(lambda: self._waiting_size)
 
     async def submit(self, chains: Sequence[Chain]) -> list[list[Answer]]:
         """Return the answer to each command of each chain once they are durable; at most `MAX_BATCH` commands.
@@ -151,9 +171,12 @@ class ShardWriter:
         """Try until the batch is written: others may be quicker, connections may break."""
         needs = needs_of(chains)
         failure: Exception | None = None
+        self._batch_size.observe(sum(map(len, chains)))
         for attempt in range(_ATTEMPTS):
+            if attempt:
+                self._retries.inc()
             try:
-                with unavailability():
+                with unavailability(), self._batch_seconds.time():
                     return await self._attempt(chains, needs, wary=attempt > 0 or self._wary > 0)
             except write.AlreadyRecorded as error:
                 # Some identifier is recorded already. Whoever repeats commands is likely to repeat more of them, and
@@ -226,11 +249,14 @@ class ShardWriter:
         return write.Batch(desk, head.next_seq, after, outbox_parameters(self._book, self._shard, events))
 
     def _remember(self, desk: Desk) -> None:
-        """Keep the balances as they are now in the database."""
+        """Keep the balances as they are now in the database, and count what was done."""
         for number, account in desk.changed.items():
             if number in self._accounts:
                 account.version += 1
         self._accounts.update(desk.changed)
+        refused = sum(t.outcome != DONE for t in desk.transfers) + sum(e.outcome != DONE for e in desk.events)
+        self._refused.inc(refused)
+        self._done.inc(len(desk.transfers) + len(desk.events) - refused)
         if len(self._accounts) > MAX_REMEMBERED:
             self._accounts = dict(islice(self._accounts.items(), len(self._accounts) // 2, None))
 

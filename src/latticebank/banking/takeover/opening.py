@@ -1,0 +1,147 @@
+"""Opening the accounts of a source: those that are there already are found by reference, the others opened side by side."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from itertools import count
+from typing import Any
+
+from msgspec import Struct
+
+from latticebank.banking.ledger.client import LedgerClient
+from latticebank.banking.ledger.wire import MAX_ORDERS, AccountOpening, AccountView
+from latticebank.banking.takeover.errors import CannotContinue
+from latticebank.banking.takeover.mapping import Mapping
+from latticebank.banking.takeover.owners import Parties
+from latticebank.banking.takeover.progress import Phase, Progress
+from latticebank.kernel.client import RemoteProblem
+from latticebank.values.account_number import shard_of
+from latticebank.values.ids import derived_id
+from latticebank.values.money import CURRENCY_DIGITS, format_amount, parse_amount
+
+AT_ONCE = 64
+"""How many accounts are being opened at a time: the ledger takes as one batch what arrives together."""
+_TOLD_EVERY = 100
+
+
+class WantedAccount(Struct, frozen=True):
+    """An account of the source as it must be before anything is posted. Amounts are minor units."""
+
+    name: str
+    currency: str
+    overdraft_limit: int
+    overdraft_needed: int
+    parties: Parties
+
+
+class OpenedAccounts(Struct, frozen=True):
+    """The numbers of all accounts wanted, in their order; how many were opened now; limits granted, by place."""
+
+    numbers: list[str]
+    opened: int
+    limits: dict[int, int]
+
+
+def reference_of(mapping: Mapping, name: str) -> str:
+    """Return what the ledger calls an account of the source."""
+    return f"{mapping.source.name}/{name}"
+
+
+async def open_accounts(
+    client: LedgerClient, mapping: Mapping, wanted: Sequence[WantedAccount], progress: Progress
+) -> OpenedAccounts:
+    """Return the accounts, after opening those that are missing and raising limits that the history exceeds.
+
+    Raises:
+        CannotContinue: an account is there already and cannot be given the limit that its history needs.
+        RemoteProblem: the ledger would not open one.
+
+    """
+    found = await _by_reference(client, [reference_of(mapping, account.name) for account in wanted])
+    numbers = [found.get(reference_of(mapping, account.name), "") for account in wanted]
+    missing = [place for place, number in enumerate(numbers) if not number]
+    limits = {place: account.overdraft_limit for place, account in enumerate(wanted) if account.overdraft_limit}
+    done = count(len(wanted) - len(missing) + 1)
+    progress(Phase.OPENING, len(wanted) - len(missing), len(wanted))
+
+    async def open_each(places: Iterator[int]) -> None:
+        for place in places:
+            numbers[place] = await _open(client, mapping, wanted[place])
+            if (opened := next(done)) % _TOLD_EVERY == 0:
+                progress(Phase.OPENING, opened, len(wanted))
+
+    async def raise_each(places: Iterator[int]) -> None:
+        for place in places:
+            limits[place] = await _raise_limit(client, mapping, wanted[place], numbers[place])
+
+    kept = set(range(len(wanted))).difference(missing)
+    await _side_by_side(open_each, missing)
+    await _side_by_side(raise_each, [place for place in sorted(kept) if wanted[place].overdraft_needed])
+    progress(Phase.OPENING, len(wanted), len(wanted))
+    return OpenedAccounts(numbers, len(missing), limits)
+
+
+async def open_migration_account(client: LedgerClient, mapping: Mapping, currency: str, shard: int) -> AccountView:
+    """Return the account that a source's history in one currency is posted against, on the shard of its accounts."""
+    reference = f"{mapping.source.name}/migration/{currency}/{shard}"
+    found = await client.accounts_by_reference([reference])
+    if reference in found:
+        return await client.account(found[reference])
+    key = derived_id(mapping.source.name, "migration", currency, str(shard))
+    opening = AccountOpening("migration", currency, reference=reference, shard=shard)
+    return await client.open_account(key, opening)
+
+
+def shard_of_number(number: str) -> int:
+    """Return the shard that keeps an account."""
+    return shard_of(int(number))
+
+
+async def _by_reference(client: LedgerClient, references: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for start in range(0, len(references), MAX_ORDERS):
+        found |= await client.accounts_by_reference(references[start : start + MAX_ORDERS])
+    return found
+
+
+async def _open(client: LedgerClient, mapping: Mapping, account: WantedAccount) -> str:
+    limit = format_amount(account.overdraft_limit, CURRENCY_DIGITS[account.currency])
+    opening = AccountOpening(
+        mapping.accounts.kind,
+        account.currency,
+        overdraft_limit=limit if account.overdraft_limit else None,
+        reference=reference_of(mapping, account.name),
+        owners=account.parties.owners,
+        mandates=account.parties.mandates,
+    )
+    view = await client.open_account(derived_id(mapping.source.name, "account", account.name), opening)
+    return view.account
+
+
+async def _raise_limit(client: LedgerClient, mapping: Mapping, account: WantedAccount, number: str) -> int:
+    """Return the limit that an account has, raised if its history needs more."""
+    view = await client.account(number)
+    digits = CURRENCY_DIGITS[account.currency]
+    reference = reference_of(mapping, account.name)
+    if view.currency != account.currency or view.overdraft_limit is None:
+        raise CannotContinue(f"{reference} is there already, but is no customer's account in {account.currency}")
+    limit = parse_amount(view.overdraft_limit, digits)
+    if limit >= account.overdraft_needed:
+        return limit
+    wanted = format_amount(account.overdraft_limit, digits)
+    key = derived_id(mapping.source.name, "overdraft", account.name, wanted)
+    try:
+        view = await client.set_overdraft_limit(key, number, wanted)
+    except RemoteProblem as error:
+        raise CannotContinue(f"{reference} needs an overdraft of {wanted}: {error.detail}") from error
+    return parse_amount(view.overdraft_limit or "", digits)
+
+
+async def _side_by_side(work: Callable[[Iterator[int]], Coroutine[Any, Any, None]], places: list[int]) -> None:
+    """Let several workers take from one list; the first failure ends them all."""
+    source = iter(places)
+    workers = [asyncio.ensure_future(work(source)) for _ in range(min(AT_ONCE, len(places)))]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
