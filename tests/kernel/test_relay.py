@@ -1,12 +1,14 @@
 """The relay: whatever a service has published reaches the bus, once."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
 from latticebank.kernel import relay as relay_room
 from latticebank.kernel.bus import Extent, PostgresEventBus
 from latticebank.kernel.database import Database, DatabaseUnavailable
+from latticebank.kernel.events import Event
 from latticebank.kernel.outbox import OUTBOX_INSERT, outbox_parameters
 from latticebank.kernel.relay import Backlog, Relay
 from latticebank.kernel.worker import Pace
@@ -101,6 +103,35 @@ async def test_relays_of_several_processes_share_an_outbox(
     assert sorted(read) == sorted(f"transfer-{number}" for number in range(300))
 
 
+class SlowBus(PostgresEventBus):
+    """A bus whose appends wait until they may go on."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.asked, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def append(self, events: Sequence[Event]) -> int:
+        self.asked.set()
+        await self.go_on.wait()
+        return await super().append(events)
+
+
+async def test_a_relay_passes_over_what_another_is_moving(
+    database: Database, bus: PostgresEventBus, bus_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_room, "MAX_ROWS", 1)
+    await publish(database, "a")
+    await publish(database, "b")
+    slow = SlowBus(bus_database)
+    moving = asyncio.create_task(Relay(database, slow).step())
+    await slow.asked.wait()
+    assert await Relay(database, bus).step() == 1
+    assert subjects(await bus.read(TOPIC, 0)) == ["b"]
+    slow.go_on.set()
+    assert await moving == 1
+    assert subjects(await bus.read(TOPIC, 0)) == ["b", "a"]
+
+
 async def test_a_running_relay_moves_at_once_what_this_process_publishes(
     database: Database, bus: PostgresEventBus
 ) -> None:
@@ -128,11 +159,11 @@ class UnwillingBus(PostgresEventBus):
 
     refusals = 3
 
-    async def append(self, events: object) -> int:
+    async def append(self, events: Sequence[Event]) -> int:
         if self.refusals:
             self.refusals -= 1
             raise DatabaseUnavailable("the database cannot be reached")
-        return await super().append(events)  # type: ignore[arg-type]
+        return await super().append(events)
 
 
 async def test_while_the_bus_is_down_events_wait_and_the_failure_is_reported(
