@@ -4,13 +4,12 @@ The ledger keeps its refusals for ever: an order that comes too late would never
 posted strictly in their order, so the ledger holds a beginning of them, and its end is found by halving.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 from uuid import UUID
 
 from latticebank.banking.ledger.client import LedgerClient
 from latticebank.banking.takeover.errors import CannotContinue
-from latticebank.banking.takeover.history import History
 from latticebank.banking.takeover.orders import rounding_id, row_id
 from latticebank.banking.takeover.reading import Row
 from latticebank.kernel.client import RemoteProblem
@@ -18,9 +17,7 @@ from latticebank.kernel.client import RemoteProblem
 _UNKNOWN = "transfer-not-found"
 
 
-async def refuse_if_too_late(
-    client: LedgerClient, source: str, rows: Sequence[Row], last_booking: date | None
-) -> None:
+async def refuse_if_too_late(client: LedgerClient, source: str, rows: Sequence[Row], last_booking: date | None) -> None:
     """Refuse rows that are new to the ledger and dated before what was posted last against their migration account.
 
     Raises:
@@ -44,15 +41,17 @@ async def refuse_if_too_late(
 
 
 async def refuse_if_otherwise_corrected(
-    client: LedgerClient, source: str, history: History, rows: Sequence[Row], *, correct_rounding: bool
+    client: LedgerClient, source: str, rows: Sequence[Row], differences: Collection[int], *, correct_rounding: bool
 ) -> None:
     """Refuse to correct what was imported without correction, and the other way round.
+
+    `differences` has the lines whose steps are off by a rounding.
 
     Raises:
         CannotContinue: the first rounding of these rows is in the ledger, or has been passed over.
 
     """
-    place = next((place for place, row in enumerate(rows) if row.line in history.differences), None)
+    place = next((place for place, row in enumerate(rows) if row.line in differences), None)
     if place is None:
         return
     corrected = await _is_recorded(client, rounding_id(source, rows[place]))

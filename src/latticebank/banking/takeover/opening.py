@@ -80,20 +80,17 @@ async def open_accounts(
     return OpenedAccounts(numbers, len(missing), limits)
 
 
-async def open_migration_account(client: LedgerClient, mapping: Mapping, currency: str, shard: int) -> AccountView:
-    """Return the account that a source's history in one currency is posted against, on the shard of its accounts."""
-    reference = f"{mapping.source.name}/migration/{currency}/{shard}"
-    found = await client.accounts_by_reference([reference])
-    if reference in found:
-        return await client.account(found[reference])
-    key = derived_id(mapping.source.name, "migration", currency, str(shard))
-    opening = AccountOpening("migration", currency, reference=reference, shard=shard)
-    return await client.open_account(key, opening)
+async def open_migration_accounts(
+    client: LedgerClient, mapping: Mapping, currencies: Sequence[str], numbers: Sequence[str]
+) -> list[AccountView]:
+    """Return for each account, given by currency and number, the one that its history is posted against.
 
-
-def shard_of_number(number: str) -> int:
-    """Return the shard that keeps an account."""
-    return shard_of(int(number))
+    There is one for each currency, and for each shard of the bank that keeps accounts of the source: money moves
+    within a shard.
+    """
+    kept_by = [(currency, shard_of(int(number))) for currency, number in zip(currencies, numbers, strict=True)]
+    views = {key: await _open_migration_account(client, mapping, *key) for key in dict.fromkeys(kept_by)}
+    return [views[key] for key in kept_by]
 
 
 async def _by_reference(client: LedgerClient, references: list[str]) -> dict[str, str]:
@@ -101,6 +98,16 @@ async def _by_reference(client: LedgerClient, references: list[str]) -> dict[str
     for start in range(0, len(references), MAX_ORDERS):
         found |= await client.accounts_by_reference(references[start : start + MAX_ORDERS])
     return found
+
+
+async def _open_migration_account(client: LedgerClient, mapping: Mapping, currency: str, shard: int) -> AccountView:
+    reference = f"{mapping.source.name}/migration/{currency}/{shard}"
+    found = await client.accounts_by_reference([reference])
+    if reference in found:
+        return await client.account(found[reference])
+    key = derived_id(mapping.source.name, "migration", currency, str(shard))
+    opening = AccountOpening("migration", currency, reference=reference, shard=shard)
+    return await client.open_account(key, opening)
 
 
 async def _open(client: LedgerClient, mapping: Mapping, account: WantedAccount) -> str:

@@ -1,12 +1,11 @@
 """Rows as orders to the ledger. Every id is derived from the row, so that none can be posted twice."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from uuid import UUID
 
 from msgspec import Struct
 
 from latticebank.banking.ledger.wire import PostOrder
-from latticebank.banking.takeover.history import History
 from latticebank.banking.takeover.reading import Row
 from latticebank.values.ids import derived_id
 from latticebank.values.money import CURRENCY_DIGITS, format_amount
@@ -29,12 +28,12 @@ class Books(Struct, frozen=True):
     migration: Sequence[str]
 
 
-def movements(history: History, *, correct_rounding: bool) -> Iterator[Movement]:
-    """Yield what is to be posted, in order: each row, followed by the rounding that its stated balance asks for."""
-    for row in history.rows:
+def movements(rows: Iterable[Row], roundings: Mapping[int, int]) -> Iterator[Movement]:
+    """Yield what is to be posted, in order: each row, followed by the rounding, by its line, that it asks for."""
+    for row in rows:
         yield Movement(row, row.amount, rounding=False)
-        if correct_rounding and row.line in history.differences:
-            yield Movement(row, history.differences[row.line], rounding=True)
+        if row.line in roundings:
+            yield Movement(row, roundings[row.line], rounding=True)
 
 
 def row_id(source: str, row: Row) -> UUID:
