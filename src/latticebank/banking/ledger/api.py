@@ -37,6 +37,7 @@ from latticebank.banking.ledger.wire import (
     OverdraftLimit,
     References,
     Restriction,
+    RestrictionWord,
     TransferView,
 )
 from latticebank.kernel.caller import Caller
@@ -60,6 +61,12 @@ from latticebank.values.money import CURRENCY_DIGITS, currency_digits, format_am
 
 MAX_BATCH_BYTES = 4 * 2**20
 """The largest body of a request: a full batch of orders."""
+
+_RESTRICTIONS: dict[str, type[FreezeAccount | UnfreezeAccount | CloseAccount]] = {
+    "freeze": FreezeAccount,
+    "unfreeze": UnfreezeAccount,
+    "close": CloseAccount,
+}
 
 router = Router(prefix="/api/ledger", tags=["ledger"])
 
@@ -169,45 +176,6 @@ async def list_entries(
     return EntryPage(account, currency, [entry_view(row, currency) for row in rows[:limit]], more)
 
 
-@router.post("/accounts/{account}/freeze")
-async def freeze_account(
-    request: Request,
-    account: AccountPath,
-    restriction: Restriction,
-    key: IdempotencyKey,
-    caller: Annotated[Caller, permit("ledger:RestrictAccount")],
-) -> AccountView:
-    """Stop all movement of money on an account; reservations can still be voided."""
-    number = parse_account_number(account)
-    return await _act(request, FreezeAccount(key.bytes, number, restriction.reason, _actor(caller)))
-
-
-@router.post("/accounts/{account}/unfreeze")
-async def unfreeze_account(
-    request: Request,
-    account: AccountPath,
-    restriction: Restriction,
-    key: IdempotencyKey,
-    caller: Annotated[Caller, permit("ledger:RestrictAccount")],
-) -> AccountView:
-    """Let money move on an account again."""
-    number = parse_account_number(account)
-    return await _act(request, UnfreezeAccount(key.bytes, number, restriction.reason, _actor(caller)))
-
-
-@router.post("/accounts/{account}/close")
-async def close_account(
-    request: Request,
-    account: AccountPath,
-    restriction: Restriction,
-    key: IdempotencyKey,
-    caller: Annotated[Caller, permit("ledger:RestrictAccount")],
-) -> AccountView:
-    """Close an account for ever; only when nothing is on it and nothing reserved."""
-    number = parse_account_number(account)
-    return await _act(request, CloseAccount(key.bytes, number, restriction.reason, _actor(caller)))
-
-
 @router.post("/accounts/{account}/overdraft-limit")
 async def set_overdraft_limit(
     request: Request,
@@ -221,6 +189,20 @@ async def set_overdraft_limit(
     row = await _ledger(request).account(number)
     minor = parse_amount(limit.overdraft_limit, CURRENCY_DIGITS[row.account.currency], "/overdraft_limit")
     return await _act(request, SetOverdraftLimit(key.bytes, number, minor, _actor(caller)))
+
+
+@router.post("/accounts/{account}/{act}")
+async def restrict_account(
+    request: Request,
+    account: AccountPath,
+    act: Annotated[RestrictionWord, Path(description="What is done to the account.")],
+    restriction: Restriction,
+    key: IdempotencyKey,
+    caller: Annotated[Caller, permit("ledger:RestrictAccount")],
+) -> AccountView:
+    """Freeze an account, unfreeze it, or close it for ever: only when nothing is on it and nothing reserved."""
+    command = _RESTRICTIONS[act](key.bytes, parse_account_number(account), restriction.reason, _actor(caller))
+    return await _act(request, command)
 
 
 @router.post(

@@ -20,6 +20,7 @@ from latticebank.banking.ledger.wire import (
     Reason,
     References,
     Restriction,
+    RestrictionWord,
     TransferView,
 )
 from latticebank.kernel.client import ServiceClient
@@ -57,17 +58,10 @@ class LedgerClient(ServiceClient):
         found = await self.call("POST", f"{_ROOT}/accounts/by-reference", AccountsByReference, body=body)
         return found.accounts
 
-    async def freeze(self, key: UUID, account: str, reason: Reason) -> AccountView:
-        """Stop all movement of money on an account."""
-        return await self._restrict(key, account, "freeze", reason)
-
-    async def unfreeze(self, key: UUID, account: str, reason: Reason) -> AccountView:
-        """Let money move on an account again."""
-        return await self._restrict(key, account, "unfreeze", reason)
-
-    async def close(self, key: UUID, account: str, reason: Reason) -> AccountView:
-        """Close an account for ever."""
-        return await self._restrict(key, account, "close", reason)
+    async def restrict(self, key: UUID, account: str, act: RestrictionWord, reason: Reason) -> AccountView:
+        """Freeze an account, unfreeze it, or close it for ever."""
+        path = f"{_ROOT}/accounts/{account}/{act}"
+        return await self.call("POST", path, AccountView, body=Restriction(reason), idempotency_key=key)
 
     async def set_overdraft_limit(self, key: UUID, account: str, limit: str) -> AccountView:
         """Let an account go below zero by at most this."""
@@ -103,10 +97,6 @@ class LedgerClient(ServiceClient):
     async def transfer(self, identifier: UUID) -> TransferView:
         """Return the ledger's record of one order."""
         return await self.call("GET", f"{_ROOT}/transfers/{identifier}", TransferView)
-
-    async def _restrict(self, key: UUID, account: str, act: str, reason: Reason) -> AccountView:
-        path = f"{_ROOT}/accounts/{account}/{act}"
-        return await self.call("POST", path, AccountView, body=Restriction(reason), idempotency_key=key)
 
 
 def _given(**query: str | int | None) -> dict[str, str | int]:

@@ -23,6 +23,7 @@ Amount = Annotated[str, Field(max_length=24, examples=["12.34"])]
 Currency = Annotated[str, Field(pattern="^[A-Z]{3}$", examples=["EUR"])]
 AccountKindWord = Literal["checking", "savings", "cash", "fees", "interest", "suspense", "settlement", "migration"]
 AccountStatusWord = Literal["open", "frozen", "closed"]
+RestrictionWord = Literal["freeze", "unfreeze", "close"]
 Reason = Literal["customer-request", "fraud-suspected", "sanctions", "court-order", "error", "no-longer-needed"]
 """Why an account is frozen, unfrozen or closed: a fixed list, since free text would gather personal data."""
 Basis = Literal["booking", "value"]

@@ -11,12 +11,13 @@ from msgspec import Struct
 
 from latticebank.values.account_number import format_account_number
 from latticebank.values.money import MAX_BALANCE
+from latticebank.values.words import Word
 
 UNBOUNDED = MAX_BALANCE
 """The overdraft limit of the bank's own accounts, which may stand on either side."""
 
 
-class AccountKind(IntEnum):
+class AccountKind(Word):
     """What an account is for. Kinds below 10 belong to customers, the others to the bank itself."""
 
     CHECKING = 1
@@ -33,23 +34,13 @@ class AccountKind(IntEnum):
         """Whether accounts of this kind belong to customers."""
         return self < AccountKind.CASH
 
-    @property
-    def word(self) -> str:
-        """The kind as it is written on the wire."""
-        return self.name.lower()
 
-
-class AccountStatus(IntEnum):
+class AccountStatus(Word):
     """A frozen account neither gives nor takes money; a closed one never will again."""
 
     OPEN = 1
     FROZEN = 2
     CLOSED = 3
-
-    @property
-    def word(self) -> str:
-        """The status as it is written on the wire."""
-        return self.name.lower()
 
 
 class PartyRole(IntEnum):
@@ -142,7 +133,7 @@ class SetOverdraftLimit(Struct, frozen=True, gc=False):
 AccountCommand = OpenAccount | FreezeAccount | UnfreezeAccount | CloseAccount | SetOverdraftLimit
 
 
-class AccountAct(IntEnum):
+class AccountAct(Word):
     """The acts that an account's history records."""
 
     OPENED = 1
@@ -150,11 +141,6 @@ class AccountAct(IntEnum):
     UNFROZEN = 3
     CLOSED = 4
     OVERDRAFT_SET = 5
-
-    @property
-    def word(self) -> str:
-        """The act as it is written on the wire."""
-        return self.name.lower().replace("_", "-")
 
 
 class AccountEvent(Struct, frozen=True, gc=False, array_like=True):

@@ -19,7 +19,7 @@ from latticebank.banking.ledger.model.accounts import (
     UnfreezeAccount,
 )
 from latticebank.banking.ledger.model.desk import Books, Desk
-from latticebank.banking.ledger.model.posting import expire, post, post_reserved, reserve, reverse, void
+from latticebank.banking.ledger.model.posting import evidence_kept, expire, post, post_reserved, reserve, reverse, void
 from latticebank.banking.ledger.model.transfers import (
     NO_CURRENCY,
     Expire,
@@ -156,6 +156,7 @@ def _refuse(desk: Desk, command: Command, rejection: Rejection, chain: bytes | N
             facts["evidence"] = command.evidence
     if isinstance(command, Post | PostReserved):
         booking, value = command.booking_date, command.value_date
+    facts["evidence"] = evidence_kept(facts.get("evidence", b""))
     return desk.record(
         Transfer(
             seq=desk.next_seq,
@@ -185,7 +186,7 @@ def same(command: Command, record: Transfer | AccountEvent, leader: bytes | None
         return (
             (command.debit, command.credit, command.amount, command.currency, command.purpose)
             == (record.debit, record.credit, record.amount, record.currency, record.purpose)
-            and (command.evidence_class, command.evidence) == (record.evidence_class, record.evidence)
+            and (command.evidence_class, evidence_kept(command.evidence)) == (record.evidence_class, record.evidence)
             and record.chain == leader
             and (isinstance(command, Reserve) or _same_dates(command, record))
         )  # fmt: skip
@@ -197,7 +198,7 @@ def same(command: Command, record: Transfer | AccountEvent, leader: bytes | None
             and _same_dates(command, record)
         )
     if isinstance(command, Reverse):
-        named = (command.transfer, command.evidence, leader)
+        named = (command.transfer, evidence_kept(command.evidence), leader)
         return named == (record.reference, record.evidence, record.chain)
     return command.reservation == record.reference
 

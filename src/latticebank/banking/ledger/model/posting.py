@@ -38,17 +38,10 @@ EVIDENCE_SIZE = 32
 
 def post(desk: Desk, command: Post, chain: bytes | None) -> Transfer | Rejection:
     """Move money at once."""
-    debit = desk.account(command.debit)
-    if debit is None:
-        return Rejection.DEBIT_ACCOUNT_UNKNOWN
-    credit = desk.account(command.credit)
-    if credit is None:
-        return Rejection.CREDIT_ACCOUNT_UNKNOWN
-    refused = _refusal(debit, credit, command)
-    if refused is not None:
-        return refused
-    if debit.balance - debit.held - command.amount < -debit.overdraft_limit:
-        return Rejection.INSUFFICIENT_FUNDS
+    sides = _sides(desk, command)
+    if isinstance(sides, Rejection):
+        return sides
+    debit, credit = sides
     dates = booking_dates(desk, debit, credit, command.booking_date, command.value_date)
     if isinstance(dates, Rejection):
         return dates
@@ -57,19 +50,12 @@ def post(desk: Desk, command: Post, chain: bytes | None) -> Transfer | Rejection
 
 def reserve(desk: Desk, command: Reserve, chain: bytes | None, expires_at: datetime | None) -> Transfer | Rejection:
     """Hold money for a posting to come; it counts against what is available, not against the balance."""
-    debit = desk.account(command.debit)
-    if debit is None:
-        return Rejection.DEBIT_ACCOUNT_UNKNOWN
-    credit = desk.account(command.credit)
-    if credit is None:
-        return Rejection.CREDIT_ACCOUNT_UNKNOWN
-    refused = _refusal(debit, credit, command)
-    if refused is not None:
-        return refused
+    sides = _sides(desk, command)
+    if isinstance(sides, Rejection):
+        return sides
+    debit, _ = sides
     if expires_at is not None and expires_at <= desk.now:
         return Rejection.EXPIRY_IN_PAST
-    if debit.balance - debit.held - command.amount < -debit.overdraft_limit:
-        return Rejection.INSUFFICIENT_FUNDS
     if debit.held + command.amount > MAX_BALANCE:
         return Rejection.BALANCE_OVERFLOW
     _require_positive(command.amount)
@@ -173,13 +159,16 @@ def reverse(desk: Desk, command: Reverse, chain: bytes | None) -> Transfer | Rej
     refused = _refusal(debit, credit, posting)
     if refused is not None:
         return refused
-    if debit.balance - debit.held - posting.amount < -debit.overdraft_limit:
-        return Rejection.INSUFFICIENT_FUNDS
     dates = booking_dates(desk, debit, credit, None, None)
     if isinstance(dates, Rejection):
         return dates
     desk.reversed.add(original.id)
     return _move(desk, debit, credit, posting, Kind.REVERSE, dates, original.id, chain)
+
+
+def evidence_kept(evidence: bytes) -> bytes:
+    """Return the evidence that a record keeps: a whole SHA-256, or none."""
+    return evidence if len(evidence) == EVIDENCE_SIZE else b""
 
 
 def bury(desk: Desk, reservation: bytes) -> None:
@@ -216,18 +205,31 @@ def booking_dates(
     return booking, value
 
 
+def _sides(desk: Desk, command: Post | Reserve) -> tuple[Account, Account] | Rejection:
+    """Return the two accounts of a movement, or why they cannot take part in it."""
+    debit = desk.account(command.debit)
+    if debit is None:
+        return Rejection.DEBIT_ACCOUNT_UNKNOWN
+    credit = desk.account(command.credit)
+    if credit is None:
+        return Rejection.CREDIT_ACCOUNT_UNKNOWN
+    return _refusal(debit, credit, command) or (debit, credit)
+
+
 def _refusal(debit: Account, credit: Account, command: Post | Reserve) -> Rejection | None:
-    """Return why these accounts cannot take part in this movement, funds and dates aside."""
+    """Return why these accounts cannot take part in this movement, dates aside."""
     if debit is credit:
         return Rejection.SAME_ACCOUNT
     if debit.status != _OPEN or credit.status != _OPEN:
         return _standing(debit, credit)
     if debit.currency != command.currency or credit.currency != command.currency:
         return Rejection.CURRENCY_MISMATCH
-    if debit.kind < _FIRST_BANK_KIND and len(command.evidence) != EVIDENCE_SIZE:
+    if len(command.evidence) != EVIDENCE_SIZE and (command.evidence or debit.kind < _FIRST_BANK_KIND):
         return Rejection.EVIDENCE_MISSING
     if credit.balance + command.amount > MAX_BALANCE:
         return Rejection.BALANCE_OVERFLOW
+    if debit.balance - debit.held - command.amount < -debit.overdraft_limit:
+        return Rejection.INSUFFICIENT_FUNDS
     return None
 
 

@@ -5,13 +5,15 @@ from enum import IntEnum
 
 from msgspec import Struct
 
+from latticebank.values.words import Word
+
 MAX_CHAIN = 1_000
 """How many commands may be linked into one chain."""
 VALUE_DATE_REACH = 366
 """How many days a value date may lie from its booking date; it bounds the look-up of balances by value date."""
 
 
-class Kind(IntEnum):
+class Kind(Word):
     """What a transfer does."""
 
     POST = 1
@@ -21,13 +23,8 @@ class Kind(IntEnum):
     EXPIRE = 5
     REVERSE = 6
 
-    @property
-    def word(self) -> str:
-        """The kind as it is written on the wire."""
-        return self.name.lower().replace("_", "-")
 
-
-class Purpose(IntEnum):
+class Purpose(Word):
     """Why money moves."""
 
     TRANSFER = 1
@@ -38,13 +35,8 @@ class Purpose(IntEnum):
     ROUNDING = 6
     REVERSAL = 7
 
-    @property
-    def word(self) -> str:
-        """The purpose as it is written on the wire."""
-        return self.name.lower()
 
-
-class EvidenceClass(IntEnum):
+class EvidenceClass(Word):
     """What kind of act stands behind a transfer; `evidence` is the SHA-256 of its bytes."""
 
     NONE = 0
@@ -52,13 +44,8 @@ class EvidenceClass(IntEnum):
     IMPORT = 2
     RULE = 3
 
-    @property
-    def word(self) -> str:
-        """The class as it is written on the wire."""
-        return self.name.lower()
 
-
-class Rejection(IntEnum):
+class Rejection(Word):
     """Why the ledger refused. The numbers are stored: they are never given another meaning."""
 
     DEBIT_ACCOUNT_UNKNOWN = 1
@@ -93,11 +80,6 @@ class Rejection(IntEnum):
     LIMIT_BELOW_USE = 54
     NUMBERS_EXHAUSTED = 55
     LIMIT_NOT_OF_CUSTOMER = 56
-
-    @property
-    def word(self) -> str:
-        """The code as it is written on the wire."""
-        return self.name.lower().replace("_", "-")
 
 
 NO_CURRENCY = "XXX"

@@ -90,34 +90,11 @@ def answer_to(order: Order, answer: Answer) -> OrderAnswer:
 
 def _command(order: Order) -> TransferCommand:
     if isinstance(order, PostOrder):
-        purpose = _PURPOSES[order.purpose]
-        return Post(
-            order.id.bytes,
-            _debit(order.debit),
-            _credit(order.credit),
-            _amount(order.amount, order.currency),
-            order.currency,
-            purpose,
-            _EVIDENCE_CLASS.get(purpose, _OPERATOR),
-            _evidence(order, order.evidence),
-            order.booking_date,
-            order.value_date,
-        )
+        return Post(order.id.bytes, *_movement(order), order.booking_date, order.value_date)
     if isinstance(order, ReserveOrder):
         if order.expires_at is not None and order.expires_at.tzinfo is None:
             raise InvalidValue("a time names its offset from UTC", field="expires_at")
-        purpose = _PURPOSES[order.purpose]
-        return Reserve(
-            order.id.bytes,
-            _debit(order.debit),
-            _credit(order.credit),
-            _amount(order.amount, order.currency),
-            order.currency,
-            purpose,
-            _EVIDENCE_CLASS.get(purpose, _OPERATOR),
-            _evidence(order, order.evidence),
-            order.expires_at,
-        )
+        return Reserve(order.id.bytes, *_movement(order), order.expires_at)
     if isinstance(order, PostReservedOrder):
         if (order.amount is None) != (order.currency is None):
             raise InvalidValue("an amount and its currency go together", field="amount")
@@ -166,6 +143,20 @@ def _refuse_unfit_link(order: Order, links: list[TransferCommand]) -> None:
             field="kind",
             hint="a chain of reservations is posted or voided as a whole by naming its first one",
         )
+
+
+def _movement(order: PostOrder | ReserveOrder) -> tuple[int, int, int, str, int, int, bytes]:
+    """Return debit, credit, amount, currency, purpose, class of evidence and evidence."""
+    purpose = _PURPOSES[order.purpose]
+    return (
+        _debit(order.debit),
+        _credit(order.credit),
+        _amount(order.amount, order.currency),
+        order.currency,
+        purpose,
+        _EVIDENCE_CLASS.get(purpose, _OPERATOR),
+        _evidence(order, order.evidence),
+    )
 
 
 # The accounts of a batch come again and again, and a check digit costs a microsecond.
