@@ -155,7 +155,7 @@ def test_a_command_that_comes_again_gets_its_first_answer_and_does_nothing(comma
 
     assert again == first
     assert later.answer(command) == first
-    assert not (later.desk.transfers or later.desk.entries or later.desk.events)
+    assert (later.desk.transfers, later.desk.entries, later.desk.events) == ([], [], [])
     assert later.books == before
 
 

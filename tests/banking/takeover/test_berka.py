@@ -1,17 +1,11 @@
 """The books of a real bank, taken over whole."""
 
-import csv
-from collections import defaultdict
-from datetime import date
 from pathlib import Path
 
 import pytest
 
 from latticebank.banking.ledger.client import LedgerClient
-from latticebank.banking.takeover.errors import CannotContinue
 from latticebank.banking.takeover.run import take_over
-from latticebank.values.money import parse_signed_amount
-from tests.banking.takeover.banks import entries_of
 
 MAPPING = Path(__file__).resolve().parents[3] / "examples" / "berka" / "mapping.toml"
 ROWS = 14_125
