@@ -111,7 +111,7 @@ _BALANCE_AFTER = text(
 )
 _VALUED_BETWEEN = text(
     """
-    SELECT coalesce(sum(amount), 0)::bigint FROM entries
+    SELECT coalesce(sum(amount), 0) FROM entries
     WHERE book = :book AND shard = :shard AND account = :account AND number > :after AND number <= :last
       AND value_date <= :day
     """
@@ -174,8 +174,8 @@ async def balance_valued_by(connection: Connection, book: int, shard: int, numbe
     Value dates lie within `VALUE_DATE_REACH` of booking dates, so only entries booked near the day are looked at.
     """
     key = {"book": book, "shard": shard, "account": number}
-    certain = await _booked_by(connection, key, _shift(day, -_REACH))
-    possible = await _booked_by(connection, key, _shift(day, _REACH))
+    certain = await _booked_by(connection, key, day, -_REACH)
+    possible = await _booked_by(connection, key, day, _REACH)
     valued = await connection.execute(_VALUED_BETWEEN, {**key, "after": certain, "last": possible, "day": day})
     return await _balance_after(connection, key, certain) + int(valued.scalar_one())
 
@@ -186,8 +186,8 @@ async def entries(
     """Return a page of an account's entries of a period, in order."""
     key = {"book": book, "shard": shard, "account": number}
     reach = _REACH if period.by_value else timedelta(0)
-    before = await _booked_by(connection, key, _shift(period.since, -reach - timedelta(days=1)))
-    last = await _booked_by(connection, key, _shift(period.until, reach))
+    before = await _booked_by(connection, key, period.since, -reach - timedelta(days=1))
+    last = await _booked_by(connection, key, period.until, reach)
     bounds = {"after": max(after, before), "last": last, "limit": limit}
     dates = {"by_value": period.by_value, "since": period.since, "until": period.until}
     result = await connection.execute(_ENTRIES, {**key, **bounds, **dates})
@@ -207,22 +207,21 @@ async def due_reservations(connection: Connection, book: int, shard: int, now: d
     return [row[0].bytes for row in result]
 
 
-async def _booked_by(connection: Connection, key: dict[str, int], day: date) -> int:
-    """Return how many entries of the account were booked up to and on a day."""
-    result = await connection.execute(_ENTRIES_BOOKED_BY, {**key, "day": day})
+async def _booked_by(connection: Connection, key: dict[str, int], day: date, later: timedelta = timedelta(0)) -> int:
+    """Return how many entries of the account were booked up to and on a day, or so much later."""
+    try:
+        moved = day + later
+    except OverflowError:
+        if later < timedelta(0):
+            return 0  # before the calendar begins nothing was booked
+        moved = date.max
+    result = await connection.execute(_ENTRIES_BOOKED_BY, {**key, "day": moved})
     return int(result.scalar_one_or_none() or 0)
 
 
 async def _balance_after(connection: Connection, key: dict[str, int], number: int) -> int:
     result = await connection.execute(_BALANCE_AFTER, {**key, "number": number})
     return int(result.scalar_one_or_none() or 0)
-
-
-def _shift(day: date, by: timedelta) -> date:
-    try:
-        return day + by
-    except OverflowError:
-        return date.max if by > timedelta(0) else date.min
 
 
 def _account_row(row: Row[Any]) -> AccountRow:
