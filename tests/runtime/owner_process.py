@@ -38,7 +38,7 @@ def main() -> None:
             if line == "fork\n":
                 child = os.fork()
                 if child == 0:
-                    time.sleep(60)
+                    time.sleep(300)
                     os._exit(0)
                 say(child=child)
     except KeyboardInterrupt:

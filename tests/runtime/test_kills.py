@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -125,8 +126,8 @@ def test_a_killed_postmaster_is_noticed_and_the_next_start_recovers(server: Serv
     query = BusyQuery(postgres.url("postgres"))
     os.kill(postgres.pid, signal.SIGKILL)
     assert wait_until(lambda: not postgres.alive, PROMPTLY)
+    assert wait_until(lambda: gone(query.backend), PROMPTLY), "the guardian ended it"
     postgres.start()
-    assert gone(query.backend)
     query.end()
     assert rows(postgres.url("postgres")) == ["kept"]
 
@@ -218,6 +219,8 @@ def test_a_first_start_that_is_killed_leaves_nothing_in_the_way(
 def test_ctrl_c_reaches_the_owner_only_which_then_stops_the_database(owner: OwnerMaker, folder: Path) -> None:
     bank = owner()
     said = bank.hear("pid")
+    sessions = {os.getsid(pid) for pid in (bank.process.pid, guardian_of(said["pid"]), said["pid"])}
+    assert len(sessions) == 3
     bank.interrupt()
     assert bank.hear("interrupted")["alive"] is True
     assert bank.hear("stopped_in")["stopped_in"] < PROMPTLY
@@ -242,3 +245,23 @@ def test_a_second_start_is_refused_and_told_who_holds_the_folder(
     with pytest.raises(DataFolderInUse) as refused:
         server().start()
     assert refused.value.pid == os.getpid()
+
+
+def test_the_process_table_reads_the_same_by_ps() -> None:
+    if not Path("/bin/ps").exists():
+        pytest.skip("there is no ps here, and /proc serves")
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        assert wait_until(lambda: "sleep" in str(processes.find(other.pid)), 5), "its program is loaded"
+        by_proc = processes.find(other.pid)
+        by_ps = next(processes._from_ps("-p", str(other.pid)))
+        assert by_proc
+        assert (by_ps.pid, by_ps.parent, by_ps.uid, by_ps.alive) == (other.pid, os.getpid(), os.geteuid(), True)
+        assert by_ps.command == by_proc.command
+        assert os.getpid() in {process.pid for process in processes._from_ps("-ax")}
+        other.kill()
+        assert wait_until(lambda: not next(processes._from_ps("-p", str(other.pid))).alive, 5), "it is a zombie"
+    finally:
+        other.kill()
+        other.wait()
+    assert next(processes._from_ps("-p", str(other.pid)), None) is None

@@ -3,8 +3,6 @@
 import importlib.util
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import psycopg
@@ -13,7 +11,7 @@ import pytest
 from latticebank.runtime import processes
 from latticebank.runtime.errors import DatabaseMissing, DataFolderInUse, ForeignDataFolder, UnwritableDataFolder
 from tests.runtime.conftest import OwnerMaker, Server, rows, write_a_row
-from tests.runtime.owners import as_normal_user, wait_until
+from tests.runtime.owners import as_normal_user
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as another user")
 
@@ -223,22 +221,3 @@ def test_a_normal_user_is_told_of_a_folder_that_it_may_not_write(owner: OwnerMak
 def test_a_root_that_may_not_change_its_user_is_told_what_to_do(owner: OwnerMaker) -> None:
     bank = owner(wrap=lambda command: ["setpriv", "--bounding-set=-setuid,-setgid", *command])
     assert bank.hear("error", "detail")["error"] == "no-database-user"
-
-
-def test_the_process_table_reads_the_same_by_ps() -> None:
-    if not Path("/bin/ps").exists():
-        pytest.skip("there is no ps here, and /proc serves")
-    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    try:
-        by_proc = processes.find(other.pid)
-        by_ps = next(processes._from_ps("-p", str(other.pid)))
-        assert by_proc
-        assert (by_ps.pid, by_ps.parent, by_ps.uid, by_ps.alive) == (other.pid, os.getpid(), os.geteuid(), True)
-        assert by_ps.command == by_proc.command
-        assert os.getpid() in {process.pid for process in processes._from_ps("-ax")}
-        other.kill()
-        assert wait_until(lambda: not next(processes._from_ps("-p", str(other.pid))).alive, 5), "it is a zombie"
-    finally:
-        other.kill()
-        other.wait()
-    assert next(processes._from_ps("-p", str(other.pid)), None) is None

@@ -179,7 +179,7 @@ def test_a_disk_that_the_server_itself_finds_full_is_told(server: Server, folder
     for path in [cluster, *cluster.rglob("*")]:
         os.chown(path, owner.st_uid, owner.st_gid)
     _use_up_inodes(cluster / "crowd")
-    with pytest.raises(DiskFull, match="could not create lock file .* No space left on device"):
+    with pytest.raises(DiskFull, match=r"could not create lock file .* No space left on device"):
         server().start()
     shutil.rmtree(cluster / "crowd")
     with server() as postgres:
