@@ -6,18 +6,19 @@ posted strictly in their order, so the ledger holds a beginning of them, and its
 
 from collections.abc import Collection, Sequence
 from datetime import date
-from uuid import UUID
 
 from latticebank.banking.ledger.client import LedgerClient
 from latticebank.banking.takeover.errors import CannotContinue
-from latticebank.banking.takeover.orders import rounding_id, row_id
+from latticebank.banking.takeover.orders import Books, Movement, order_id
 from latticebank.banking.takeover.reading import Row
 from latticebank.kernel.client import RemoteProblem
 
 _UNKNOWN = "transfer-not-found"
 
 
-async def refuse_if_too_late(client: LedgerClient, source: str, rows: Sequence[Row], last_booking: date | None) -> None:
+async def refuse_if_too_late(
+    client: LedgerClient, books: Books, rows: Sequence[Row], last_booking: date | None
+) -> None:
     """Refuse rows that are new to the ledger and dated before what was posted last against their migration account.
 
     Raises:
@@ -27,13 +28,13 @@ async def refuse_if_too_late(client: LedgerClient, source: str, rows: Sequence[R
     low, high = 0, len(rows)
     while low < high:
         middle = (low + high) // 2
-        if await _is_recorded(client, row_id(source, rows[middle])):
+        if await _is_recorded(client, books, rows[middle]):
             low = middle + 1
         else:
             high = middle
     if low < len(rows) and last_booking is not None and rows[low].day < last_booking:
         raise CannotContinue(
-            f"line {rows[low].line} is new and dated {rows[low].day}, but history of {source} is posted up to "
+            f"line {rows[low].line} is new and dated {rows[low].day}, but history of {books.source} is posted up to "
             f"{last_booking}, and booking dates never go back",
             field="date",
             hint="import files in the order of their dates, or this one under another source name",
@@ -41,7 +42,7 @@ async def refuse_if_too_late(client: LedgerClient, source: str, rows: Sequence[R
 
 
 async def refuse_if_otherwise_corrected(
-    client: LedgerClient, source: str, rows: Sequence[Row], differences: Collection[int], *, correct_rounding: bool
+    client: LedgerClient, books: Books, rows: Sequence[Row], differences: Collection[int], *, correct_rounding: bool
 ) -> None:
     """Refuse to correct what was imported without correction, and the other way round.
 
@@ -54,13 +55,13 @@ async def refuse_if_otherwise_corrected(
     place = next((place for place, row in enumerate(rows) if row.line in differences), None)
     if place is None:
         return
-    corrected = await _is_recorded(client, rounding_id(source, rows[place]))
+    corrected = await _is_recorded(client, books, rows[place], rounding=True)
     if corrected and not correct_rounding:
         raise CannotContinue(
             "this history was imported with its rounding corrected", hint="ask for the correction again"
         )
     if correct_rounding and not corrected and place + 1 < len(rows):
-        if await _is_recorded(client, row_id(source, rows[place + 1])):
+        if await _is_recorded(client, books, rows[place + 1]):
             raise CannotContinue(
                 f"this history was imported without correction; the rounding of line {rows[place].line} can no longer "
                 f"be entered on its own day, {rows[place].day}",
@@ -68,9 +69,9 @@ async def refuse_if_otherwise_corrected(
             )
 
 
-async def _is_recorded(client: LedgerClient, identifier: UUID) -> bool:
+async def _is_recorded(client: LedgerClient, books: Books, row: Row, *, rounding: bool = False) -> bool:
     try:
-        await client.transfer(identifier)
+        await client.transfer(order_id(Movement(row, row.amount, rounding), books))
     except RemoteProblem as error:
         if error.code == _UNKNOWN:
             return False

@@ -6,6 +6,7 @@ go back, and the migration account takes part in every row.
 
 from collections.abc import Callable
 from datetime import date
+from operator import attrgetter
 from typing import Any
 
 from msgspec import Struct
@@ -54,14 +55,16 @@ class History(Struct, frozen=True):
 
 def in_posting_order(rows: list[Row], order: Order) -> list[Row]:
     """Return the rows by day and account, and within those by the rule of the source."""
+    # Sorting is stable: from the last thing that counts to the first.
     ranked = list(reversed(rows)) if order.rule == "file-reversed" else list(rows)
     if order.rule == "credits-then-debits":
-        ranked.sort(key=_credits_by_rising_then_debits_by_falling_balance)
+        ranked.sort(key=_balance_rising_for_credits)
+        ranked.sort(key=_is_debit)
     elif order.rule == "columns":
-        # From the last column to the first: sorting is stable.
         for place, column in reversed(list(enumerate(order.columns))):
             ranked.sort(key=_rank_at(place), reverse=column.descending)
-    ranked.sort(key=lambda row: (row.day, row.account))
+    ranked.sort(key=attrgetter("account"))
+    ranked.sort(key=attrgetter("day"))
     return ranked
 
 
@@ -109,9 +112,13 @@ def walk(source: Source, mapping: Mapping, *, correct_rounding: bool, bad: BadRo
     return History(rows, accounts, differences, steps, off, lowest)
 
 
-def _credits_by_rising_then_debits_by_falling_balance(row: Row) -> tuple[bool, int]:
+def _balance_rising_for_credits(row: Row) -> int:
     balance = row.balance or 0
-    return (False, balance) if row.amount > 0 else (True, -balance)
+    return balance if row.amount > 0 else -balance
+
+
+def _is_debit(row: Row) -> bool:
+    return row.amount < 0
 
 
 def _rank_at(place: int) -> Callable[[Row], Any]:

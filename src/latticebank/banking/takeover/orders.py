@@ -20,9 +20,13 @@ class Movement(Struct, frozen=True, gc=False):
 
 
 class Books(Struct, frozen=True):
-    """Where to post: the number and currency of each account by its index, and the migration account it has."""
+    """Where to post: the number and currency of each account by its index, and the migration account it has.
+
+    `identified_by` says whether rows are known by their "id" or by their "content".
+    """
 
     source: str
+    identified_by: str
     numbers: Sequence[str]
     currencies: Sequence[str]
     migration: Sequence[str]
@@ -36,14 +40,10 @@ def movements(rows: Iterable[Row], roundings: Mapping[int, int]) -> Iterator[Mov
             yield Movement(row, roundings[row.line], rounding=True)
 
 
-def row_id(source: str, row: Row) -> UUID:
-    """Return the id under which a row is posted."""
-    return derived_id(source, *row.identity)
-
-
-def rounding_id(source: str, row: Row) -> UUID:
-    """Return the id under which the rounding of a row is posted."""
-    return derived_id(source, *row.identity, "rounding")
+def order_id(movement: Movement, books: Books) -> UUID:
+    """Return the id under which a movement is posted, always the same."""
+    kind = "rounding" if movement.rounding else "row"
+    return derived_id(books.source, kind, books.identified_by, movement.row.identity)
 
 
 def order_of(movement: Movement, books: Books) -> PostOrder:
@@ -52,7 +52,7 @@ def order_of(movement: Movement, books: Books) -> PostOrder:
     number, migration, currency = books.numbers[account], books.migration[account], books.currencies[account]
     digits = CURRENCY_DIGITS[currency]
     return PostOrder(
-        id=rounding_id(books.source, row) if movement.rounding else row_id(books.source, row),
+        id=order_id(movement, books),
         debit=migration if amount > 0 else number,
         credit=number if amount > 0 else migration,
         amount=format_amount(amount if amount > 0 else -amount, digits),

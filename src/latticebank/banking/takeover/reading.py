@@ -26,8 +26,8 @@ class Row(Struct, frozen=True, gc=False):
     """One movement on an account of the source.
 
     `account` is the index of the account, `amount` signed as the account's owner sees it and `balance` the one stated
-    after it, both in minor units. `identity` is the row's own id, or what stands for it; `evidence` the SHA-256 of the
-    row's bytes. `rank` is what the order by columns sorts by.
+    after it, both in minor units. `identity` is the row's own id, or its content and how often that came before;
+    `evidence` the SHA-256 of the row's bytes. `rank` is what the order by columns sorts by.
     """
 
     line: int
@@ -35,7 +35,7 @@ class Row(Struct, frozen=True, gc=False):
     day: date
     amount: int
     balance: int | None
-    identity: tuple[str, ...]
+    identity: str
     evidence: bytes
     rank: tuple[int | str, ...] = ()
 
@@ -125,18 +125,18 @@ class _RowReader:
             account = self._new_account(fields[self._account], currency)
         return Row(line, account, day, amount, balance, identity, evidence, rank)
 
-    def _identity(self, line: int, fields: list[str], evidence: bytes) -> tuple[str, ...]:
+    def _identity(self, line: int, fields: list[str], evidence: bytes) -> str:
         if self._id is None:
             repeat = self._repeats.get(evidence, 0)
             self._repeats[evidence] = repeat + 1
-            return ("content", evidence.hex(), str(repeat))
+            return f"{evidence.hex()}/{repeat}"
         text = fields[self._id]
         if not text or len(text) > MAX_ID:
             raise Unfit(self._mapping.columns.id, f"an id has 1 to {MAX_ID} characters")
         first = self._seen.setdefault(text, line)
         if first != line:
             raise Unfit(self._mapping.columns.id, f"{shown(text)} is the id of line {first} too")
-        return ("row", text)
+        return text
 
     def _sign(self, word: str, amount: int) -> int:
         sign = self._signs.get(word)

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from latticebank.banking.ledger.client import LedgerClient
 from latticebank.banking.ledger.wire import AccountView
+from latticebank.banking.takeover.collection import leave_alone, rare_collections
 from latticebank.banking.takeover.comparing import Comparison
 from latticebank.banking.takeover.continuing import refuse_if_otherwise_corrected, refuse_if_too_late
 from latticebank.banking.takeover.errors import BadRowList, BadRows, Unfit
@@ -59,10 +60,24 @@ async def take_over(
 
     """
     today = business_date((clock or SystemClock()).now())
+    with rare_collections():
+        return await _take_over(client, mapping, file, today, correct_rounding, skip_bad_rows, progress)
+
+
+async def _take_over(
+    client: LedgerClient,
+    mapping: Mapping | Path,
+    file: Path,
+    today: date,
+    correct_rounding: bool,
+    skip_bad_rows: bool,
+    progress: Progress,
+) -> Report:
     rules = mapping if isinstance(mapping, Mapping) else await asyncio.to_thread(load_mapping, mapping)
     plan = await asyncio.to_thread(_plan, rules, file, today, correct_rounding, progress)
     if plan.bad.count and not skip_bad_rows:
         raise BadRows(file.name, plan.bad.named(), plan.bad.count)
+    leave_alone()
     history = plan.history
     roundings = history.differences if correct_rounding else {}
 
@@ -72,10 +87,8 @@ async def take_over(
     for number, rows in streams.items():
         if migration[number].entries == 0:
             continue
-        await refuse_if_too_late(client, books.source, rows, migration[number].last_booking_date)
-        await refuse_if_otherwise_corrected(
-            client, books.source, rows, history.differences, correct_rounding=correct_rounding
-        )
+        await refuse_if_too_late(client, books, rows, migration[number].last_booking_date)
+        await refuse_if_otherwise_corrected(client, books, rows, history.differences, correct_rounding=correct_rounding)
 
     comparison = Comparison(books, {number: view.entries for number, view in migration.items()}, roundings)
     total = len(history.rows) + len(roundings)
@@ -143,6 +156,7 @@ async def _books(
     against = {account: view.account for account, view in zip(plan.places, views, strict=True)}
     books = Books(
         mapping.source.name,
+        "content" if mapping.columns.id is None else "id",
         [numbers[plan.places[account]] if account in plan.places else "" for account in range(len(accounts))],
         [account.currency for account in accounts],
         [against.get(account, "") for account in range(len(accounts))],
