@@ -3,18 +3,18 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Self
 
+from benchmarks.accounting import cpu_of_server
+from benchmarks.workloads import refused
 from latticebank.banking.ledger.model.decide import Chain
 from latticebank.banking.ledger.service.writer import ShardWriter
 from latticebank.kernel.database import Database
 from latticebank.values.clock import SystemClock
 from latticebank.values.ids import Uuid7Source
-
-from benchmarks.accounting import cpu_of_server
-from benchmarks.workloads import refused
 
 BOOK = 1
 
@@ -27,7 +27,7 @@ class Drive:
     refused: int
     seconds: float
     postgres_cpu: float
-    python_cpu: float
+    client_cpu: float
     latencies: list[float] = field(default_factory=list, repr=False)
 
     @property
@@ -41,9 +41,9 @@ class Drive:
         return 1e6 * self.postgres_cpu / self.transfers
 
     @property
-    def python_us(self) -> float:
-        """CPU microseconds of the writer's process for a transfer, those of the driver included."""
-        return 1e6 * self.python_cpu / self.transfers
+    def client_us(self) -> float:
+        """CPU microseconds of the client for a transfer: of the writer and of what drives it, or of pgbench."""
+        return 1e6 * self.client_cpu / self.transfers
 
     def percentile(self, share: float) -> float:
         """The latency in milliseconds that this share of the submissions stayed below."""
@@ -66,7 +66,7 @@ async def open_writer(url: str, shard: int = 0) -> AsyncIterator[ShardWriter]:
         await database.close()
 
 
-async def drive(writer: ShardWriter, postmaster: int, chains: list[Chain], size: int, outstanding: int) -> Drive:
+async def drive(writer: ShardWriter, postmaster: int | None, chains: list[Chain], size: int, outstanding: int) -> Drive:
     """Submit chains in batches of `size`, always `outstanding` of them at once: a closed loop."""
     batches = iter([chains[start : start + size] for start in range(0, len(chains), size)])
     latencies: list[float] = []
@@ -80,7 +80,7 @@ async def drive(writer: ShardWriter, postmaster: int, chains: list[Chain], size:
             latencies.append(time.perf_counter() - began)
             refusals += refused(answers)
 
-    with _Books(postmaster) as books:
+    with Books(postmaster) as books:
         await asyncio.gather(*(submit_in_turn() for _ in range(outstanding)))
     return Drive(len(chains), refusals, *books.costs, latencies)
 
@@ -101,7 +101,7 @@ async def drive_at_rate(
         latencies.append(time.perf_counter() - due)
         refusals += refused(answers)
 
-    with _Books(postmaster) as books:
+    with Books(postmaster) as books:
         async with asyncio.TaskGroup() as group:
             for chain, due in zip(chains, _arrivals(len(chains), rate, chance), strict=True):
                 if (early := due - time.perf_counter()) > 0:
@@ -117,29 +117,22 @@ def _arrivals(count: int, rate: float, chance: random.Random) -> Iterator[float]
         yield due
 
 
-def median_drive(drives: Sequence[Drive]) -> Drive:
-    """Return the run of the median rate (the lower one of two), with the latencies of all."""
-    ordered = sorted(drives, key=lambda each: each.rate)
-    middle = ordered[(len(ordered) - 1) // 2]
-    latencies = [latency for each in drives for latency in each.latencies]
-    return Drive(
-        middle.transfers, middle.refused, middle.seconds, middle.postgres_cpu, middle.python_cpu, latencies
-    )
+class Books:
+    """Books the time of a block, and the CPU time of this process and of a server, if one is named."""
 
-
-class _Books:
-    """Books the time and the CPU time of a block."""
-
-    def __init__(self, postmaster: int) -> None:
+    def __init__(self, postmaster: int | None) -> None:
         self._postmaster = postmaster
         self.costs = (0.0, 0.0, 0.0)
 
-    def __enter__(self) -> "_Books":
-        self._cpu = cpu_of_server(self._postmaster)
+    def __enter__(self) -> Self:
+        self._cpu = self._of_server()
         self._own = time.process_time()
         self._began = time.perf_counter()
         return self
 
     def __exit__(self, *_: object) -> None:
         seconds, own = time.perf_counter() - self._began, time.process_time() - self._own
-        self.costs = (seconds, cpu_of_server(self._postmaster) - self._cpu, own)
+        self.costs = (seconds, self._of_server() - self._cpu, own)
+
+    def _of_server(self) -> float:
+        return cpu_of_server(self._postmaster) if self._postmaster is not None else 0.0

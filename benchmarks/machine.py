@@ -20,7 +20,7 @@ def facts(url: str, folder: Path) -> dict[str, Any]:
     with psycopg.connect(url) as connection:
         row = connection.execute("SELECT current_setting('server_version')").fetchone()
         settings = connection.execute(
-            "SELECT name, setting || coalesce(unit, '') FROM pg_settings WHERE name = ANY(%s) ORDER BY name",
+            "SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s) ORDER BY name",
             (["fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size", "wal_level"],),
         ).fetchall()
     return {

@@ -6,14 +6,15 @@ no identifier, no event and no hash chain, so it does less than the ledger does 
 
 import os
 import re
+import resource
 import subprocess
-from dataclasses import dataclass
 
 from psycopg.conninfo import conninfo_to_dict
 
-from latticebank.runtime.binaries import binaries_of_the_wheel
-
+from benchmarks.accounting import cpu_of_server
+from benchmarks.driving import Drive
 from benchmarks.server import Server
+from latticebank.runtime.binaries import binaries_of_the_wheel
 
 CLIENTS = 8
 SCALE = 10
@@ -24,30 +25,22 @@ _RATE = re.compile(r"tps = ([\d.]+)")
 _COUNT = re.compile(r"number of transactions actually processed: (\d+)")
 
 
-@dataclass(frozen=True)
-class TpcbRun:
-    """One run: transactions done, how many a second, their mean latency."""
-
-    transactions: int
-    rate: float
-    latency_ms: float
-
-
 def prepare(server: Server, scale: int = SCALE) -> None:
     """Fill pgbench's tables anew."""
     server.postgres.create_database(_DATABASE)
     _pgbench(server, "--initialize", "--quiet", f"--scale={scale}")
 
 
-def run(server: Server, seconds: int, clients: int = CLIENTS) -> TpcbRun:
+def run(server: Server, seconds: int, clients: int = CLIENTS) -> Drive:
     """Run TPC-B with prepared statements, the fastest of pgbench's protocols."""
+    cpu, own = cpu_of_server(server.pid), _cpu_of_children()
     said = _pgbench(
         server, "--protocol=prepared", "--no-vacuum", f"--client={clients}", f"--jobs={min(2, clients)}",
         f"--time={seconds}",
     )  # fmt: skip
-    found = [pattern.search(said) for pattern in (_COUNT, _RATE, _LATENCY)]
-    count, rate, latency = (match.group(1) if match else "0" for match in found)
-    return TpcbRun(int(count), float(rate), float(latency))
+    count, rate, latency = (float(pattern.findall(said)[0]) for pattern in (_COUNT, _RATE, _LATENCY))
+    costs = cpu_of_server(server.pid) - cpu, _cpu_of_children() - own
+    return Drive(int(count), 0, count / rate, *costs, [latency / 1e3])
 
 
 def _pgbench(server: Server, *options: str) -> str:
@@ -59,6 +52,11 @@ def _pgbench(server: Server, *options: str) -> str:
     if done.returncode != 0:
         raise RuntimeError(f"pgbench failed:\n{done.stderr}")
     return done.stdout
+
+
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _connection(url: str) -> dict[str, str]:

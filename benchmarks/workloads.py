@@ -1,8 +1,9 @@
 """Commands for the ledger, made before the clock starts: accounts to open, and transfers of several kinds."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
+from uuid import UUID
 
 import psycopg
 
@@ -10,7 +11,7 @@ from latticebank.banking.ledger.model.accounts import AccountKind, OpenAccount
 from latticebank.banking.ledger.model.decide import Chain
 from latticebank.banking.ledger.model.transfers import DONE, EvidenceClass, Post, Purpose, Rejection, Transfer
 from latticebank.banking.ledger.service.writer import MAX_BATCH, ShardWriter
-from latticebank.values.ids import Uuid7Source, derived_id
+from latticebank.values.ids import derived_id
 
 CURRENCY = "EUR"
 OVERDRAFT = 10**12
@@ -32,7 +33,7 @@ class Workload(StrEnum):
 
 
 def transfers(
-    workload: Workload, accounts: Sequence[int], count: int, chance: random.Random, ids: Uuid7Source
+    workload: Workload, accounts: Sequence[int], count: int, chance: random.Random, ids: Callable[[], UUID]
 ) -> list[Chain]:
     """Return `count` transfers as chains of one."""
     hot = accounts[0]
@@ -72,7 +73,9 @@ def opening(shard: int, serial: int) -> OpenAccount:
 def account_numbers(url: str, shard: int) -> list[int]:
     """Return the numbers of a shard's accounts."""
     with psycopg.connect(url) as connection:
-        rows = connection.execute("SELECT account FROM accounts WHERE book = 1 AND shard = %s ORDER BY account", (shard,))
+        rows = connection.execute(
+            "SELECT account FROM accounts WHERE book = 1 AND shard = %s ORDER BY account", (shard,)
+        )
         return [row[0] for row in rows]
 
 
