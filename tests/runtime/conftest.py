@@ -1,10 +1,13 @@
 """Folders, servers and disks for the tests of the embedded PostgreSQL; each is gone after its test."""
 
+import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -26,9 +29,22 @@ def place() -> Iterator[Path]:
     place = Path(tempfile.mkdtemp(prefix="latticebank-")).resolve()
     place.chmod(0o711)
     yield place
-    running = [process for process in processes.every() if process.alive and str(place) in process.command]
+    ours = [str(place), *(f": latticebank-{identity}: " for identity in _identities(place))]
+    running = [
+        process for process in processes.every() if process.alive and any(mark in process.command for mark in ours)
+    ]
+    processes.send((process.pid for process in running), signal.SIGKILL)
     shutil.rmtree(place)
     assert not running
+
+
+def _identities(place: Path) -> list[str]:
+    """Of the clusters whose processes can be told by their titles."""
+    found = []
+    for marker in place.rglob("latticebank.json"):
+        with suppress(ValueError, TypeError, KeyError):
+            found.append(json.loads(marker.read_text())["identity"])
+    return found
 
 
 @pytest.fixture
