@@ -26,6 +26,7 @@ from latticebank.banking.ledger.model.transfers import (
     TransferCommand,
     Void,
 )
+from latticebank.values.clock import EPOCH
 
 TOP = 2**63 - 1
 DONE = 0
@@ -106,7 +107,7 @@ class Rulebook:
         self.buried: set[bytes] = set()
         self.acts: dict[bytes, tuple[AccountCommand, int]] = {}
         self.references: dict[str, bytes] = {}
-        self.now = datetime.min
+        self.now = EPOCH
 
     def held(self, number: int) -> int:
         """What open reservations hold on an account."""
@@ -123,7 +124,9 @@ class Rulebook:
         reserves = all(isinstance(order, Reserve) for order in orders)
         if any(heard):
             if all(heard) and all(self._repeats(order, leader) for order in orders):
-                return [R.VOIDED_BEFORE_RESERVE if d else self.done[o.id].outcome for o, d in zip(orders, dead, strict=True)]
+                return [
+                    R.VOIDED_BEFORE_RESERVE if d else self.done[o.id].outcome for o, d in zip(orders, dead, strict=True)
+                ]
             if heard != dead or all(heard) or not reserves:
                 return [R.ID_REUSED] * len(orders)
         if len({order.id for order in orders}) < len(orders):
@@ -153,13 +156,11 @@ class Rulebook:
     def _do(self, order: TransferCommand, leader: bytes | None, ends: datetime | None) -> None:
         if isinstance(order, Post):
             self._may_pay(order.debit, order.credit, order.amount, order.currency, order.evidence)
-            self._has(order.debit, order.amount)
             self._pay(order, leader, order.debit, order.credit, order.amount, order.booking_date, order.value_date)
         elif isinstance(order, Reserve):
             self._may_pay(order.debit, order.credit, order.amount, order.currency, order.evidence)
             if ends is not None and ends <= self.now:
                 raise Refused(R.EXPIRY_IN_PAST)
-            self._has(order.debit, order.amount)
             if self.held(order.debit) + order.amount > TOP:
                 raise Refused(R.BALANCE_OVERFLOW)
             self.holds[order.id] = Hold(order, leader, ends)
@@ -223,7 +224,6 @@ class Rulebook:
             raise Refused(R.ALREADY_REVERSED)
         debit, credit, amount = original.credit, original.debit, original.amount or 0
         self._may_pay(debit, credit, amount, self.pots[debit].currency, order.evidence)
-        self._has(debit, amount)
         original.reversed = True
         self._pay(order, leader, debit, credit, amount, None, None)
 
@@ -304,12 +304,10 @@ class Rulebook:
         self._stand(debit, credit)
         if {self.pots[debit].currency, self.pots[credit].currency} != {currency}:
             raise Refused(R.CURRENCY_MISMATCH)
-        if self.pots[debit].kind < 10 and len(evidence) != 32:
+        if len(evidence) != 32 and (evidence or self.pots[debit].kind < 10):
             raise Refused(R.EVIDENCE_MISSING)
         if self.pots[credit].balance + amount > TOP:
             raise Refused(R.BALANCE_OVERFLOW)
-
-    def _has(self, debit: int, amount: int) -> None:
         if self.pots[debit].balance - self.held(debit) + self.pots[debit].limit < amount:
             raise Refused(R.INSUFFICIENT_FUNDS)
 

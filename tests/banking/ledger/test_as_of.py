@@ -42,7 +42,9 @@ class Archive:
         clock = FixedClock(now)
         ledger = Ledger(self.database, next(self.books), 1, clock, Uuid7Source(clock))
         orders = [
-            post(n, *((OTHER, ONE) if amount > 0 else (ONE, OTHER)), abs(amount), booking_date=booked, value_date=valued)
+            post(
+                n, *((OTHER, ONE) if amount > 0 else (ONE, OTHER)), abs(amount), booking_date=booked, value_date=valued
+            )
             for n, (amount, booked, valued) in enumerate(history)
         ]
         accounts = [opening(("account", n), AccountKind.SUSPENSE) for n in range(3)]
@@ -114,13 +116,13 @@ def test_balances_and_pages_of_any_day_are_the_plain_sums_of_the_entries(archive
         ledger = archive.keep(history)
         days = days_around(history)
         for basis in BASES:
-            of = 1 if basis == "booking" else 2
+            dated = [(amount, booked if basis == "booking" else valued) for amount, booked, valued in history]
             for day in data.draw(st.lists(st.sampled_from(days), min_size=4, max_size=12)):
-                expected = sum(line[0] for line in history if line[of] <= day)
+                expected = sum(amount for amount, date_of in dated if date_of <= day)
                 assert archive.balance(ledger, ONE, day, basis) == expected
                 assert archive.balance(ledger, OTHER, day, basis) == -expected
             since, until = sorted(data.draw(st.tuples(st.sampled_from(days), st.sampled_from(days))))
-            within = [n for n, line in enumerate(history, start=1) if since <= line[of] <= until]
+            within = [n for n, (_, date_of) in enumerate(dated, start=1) if since <= date_of <= until]
             period = Period(since, until, basis == "value")
             limit = data.draw(st.sampled_from([1, 2, 7, 100]))
             assert archive.pages(ledger, ONE, period, limit) == within

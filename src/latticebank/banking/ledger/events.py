@@ -1,7 +1,8 @@
 """The events that the ledger publishes.
 
-One event tells of up to `MAX_TRANSFERS_TOLD` records of one batch, in order; gaps in `first_seq` show what is missing.
-Its data is MessagePack: `BatchRecorded`. The partition key is the shard, the causation id the batch's first number.
+One event tells of up to `MAX_TRANSFERS_TOLD` transfers and `MAX_ACTS_TOLD` acts of one batch, in order; gaps in
+`first_seq` show what is missing. Its data is MessagePack: `BatchRecorded`. The partition key is the shard, the causation
+id the batch's first number.
 """
 
 from datetime import date
@@ -11,6 +12,8 @@ from msgspec import Struct
 SOURCE = "/latticebank/ledger"
 BATCH_RECORDED = "latticebank.ledger.batch-recorded.v1"
 MAX_TRANSFERS_TOLD = 2_000
+MAX_ACTS_TOLD = 200
+"""An act is up to 3 kB: an opening names up to 40 parties."""
 
 
 class TransferRecorded(Struct, frozen=True, array_like=True):

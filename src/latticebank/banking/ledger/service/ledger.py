@@ -195,11 +195,15 @@ class Ledger:
     async def expire_due(self) -> int:
         """Release reservations whose time is over, at most `EXPIRED_AT_ONCE` of each shard; return how many."""
         released = 0
+        now = self._clock.now()
+        # Writers of several processes name an expiry alike, so that it is recorded once; a refused one (a clock was
+        # set back) is tried under another name a minute later.
+        minute = int(now.timestamp()) // 60
         for shard, writer in enumerate(self._writers):
             async with self._database.read() as connection:
-                due = await read.due_reservations(connection, self._book, shard, self._clock.now(), EXPIRED_AT_ONCE)
+                due = await read.due_reservations(connection, self._book, shard, now, EXPIRED_AT_ONCE)
             if due:
-                answers = await writer.submit([(Expire(member_id(each, 1), each),) for each in due])
+                answers = await writer.submit([(Expire(member_id(each, minute), each),) for each in due])
                 released += sum(isinstance(a, Transfer) and a.outcome == DONE for [a] in answers)
         return released
 

@@ -27,6 +27,7 @@ from latticebank.banking.ledger.service.metrics import WriterMetrics
 from latticebank.banking.ledger.service.needs import Needs, needs_of
 from latticebank.banking.ledger.store import encoding, recall, write
 from latticebank.kernel.database import Database, DatabaseUnavailable, unavailability
+from latticebank.kernel.http import IdempotencyKeyReused
 from latticebank.kernel.outbox import outbox_parameters
 from latticebank.values.clock import EPOCH, Clock
 from latticebank.values.errors import BankError, Fault
@@ -85,6 +86,7 @@ class ShardWriter:
         self._accounts: dict[int, Account] = {}
         self._next_seq = 0
         self._wary = 0
+        self._over = False
         metrics = metrics or WriterMetrics(CollectorRegistry())
         label = str(shard)
         self._batch_size = metrics.batch_size.labels(label)
@@ -103,6 +105,8 @@ class ShardWriter:
 
         """
         size = sum(map(len, chains))
+        if self._over:
+            raise DatabaseUnavailable("the ledger is shutting down")
         if size > MAX_BATCH:
             raise AssertionError(f"a submission holds at most {MAX_BATCH} commands")
         if self._waiting_size + size > MAX_WAITING:
@@ -120,6 +124,7 @@ class ShardWriter:
                 await self._arrived.wait()
                 await self._serve(self._take())
         finally:
+            self._over = True
             for submission in self._waiting:
                 _fail(submission, DatabaseUnavailable("the ledger is shutting down"))
             self._waiting.clear()
@@ -154,8 +159,7 @@ class ShardWriter:
                 _fail(submission, error)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is answered, and the writer goes on
             if len(submissions) > 1:
-                for submission in submissions:
-                    await self._serve([submission])
+                await self._serve_halves(submissions)
                 return
             _log.exception("a submission of %d commands could not be written", submissions[0].size)
             _fail(submissions[0], error)
@@ -166,6 +170,16 @@ class ShardWriter:
                     submission.answers.set_result(list(islice(start, len(submission.chains))))
                 else:
                     deque(islice(start, len(submission.chains)), maxlen=0)
+
+    async def _serve_halves(self, submissions: list[_Submission]) -> None:
+        """Find what cannot be digested by halving, so that it costs its neighbours little."""
+        middle = len(submissions) // 2
+        try:
+            await self._serve(submissions[:middle])
+            await self._serve(submissions[middle:])
+        finally:
+            for submission in submissions:  # the end may come before the second half does
+                _fail(submission, DatabaseUnavailable("the ledger is shutting down"))
 
     async def _decide_and_write(self, chains: Sequence[Chain]) -> list[list[Answer]]:
         """Try until the batch is written: others may be quicker, connections may break."""
@@ -192,6 +206,8 @@ class ShardWriter:
                 self._accounts.clear()
                 await self._disconnect()
                 raise
+        if isinstance(failure, write.AlreadyRecorded):  # not the command's own identifier, but one derived from it
+            raise IdempotencyKeyReused from failure
         raise failure or AssertionError("at least one attempt was made")
 
     async def _attempt(self, chains: Sequence[Chain], needs: Needs, *, wary: bool) -> list[list[Answer]]:
@@ -224,6 +240,9 @@ class ShardWriter:
         named = [*needs.transfers, *(i for i in needs.reservations if i not in reservations)]
         if named:
             recorded |= await recall.recorded(*at, named)
+            if not wary and not recorded.keys().isdisjoint(needs.ids):
+                # A chain is known by all of its links: to know but one of them would make a repetition look new.
+                recorded |= await recall.recorded(*at, needs.ids)
         reversed_ones = await recall.reversed_ones(*at, needs.transfers) if needs.transfers else frozenset[bytes]()
         references = await recall.references(*at, needs.references) if needs.references else {}
         wanted = set(needs.accounts)

@@ -20,6 +20,13 @@ from latticebank.kernel.database import Database, unavailability
 
 Connection = psycopg.AsyncConnection[Any]
 _AT_ONCE = 5_000
+# Whole tables are joined: without statistics (fresh books) the planner would loop over them for minutes.
+_FOR_WHOLE_TABLES = (
+    "SET LOCAL statement_timeout = 0",
+    "SET LOCAL idle_in_transaction_session_timeout = 0",
+    "SET LOCAL enable_nestloop = off",
+    "SET LOCAL work_mem = '64MB'",
+)
 
 
 class Invariant(Struct, frozen=True):
@@ -268,6 +275,6 @@ async def snapshot(database: Database, book: int) -> AsyncIterator[Snapshot]:
     with unavailability():
         async with connection:
             await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            await connection.execute("SET LOCAL statement_timeout = 0")
-            await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            for setting in _FOR_WHOLE_TABLES:
+                await connection.execute(setting)
             yield Snapshot(connection, book)
