@@ -91,6 +91,7 @@ class Report:
     accounts: int
     accounts_opened: int
     drifting: int
+    drifting_at_end: int
     off_steps: tuple[OffStep, ...]
     skipped_rows: tuple[BadRow, ...]
     refused_rows: tuple[RefusedRow, ...]
@@ -129,6 +130,7 @@ class Report:
             ("accounts opened now", self.accounts_opened),
             ("accounts with overdraft", len(self.overdrafts)),
             ("accounts that drift", self.drifting),
+            ("accounts that drift at the end", self.drifting_at_end),
         ]
         return [(name, f"{count:,}") for name, count in counts]
 

@@ -57,6 +57,7 @@ def report_of(outcome: Outcome) -> Report:
         accounts=len(outcome.wanted),
         accounts_opened=outcome.opened.opened,
         drifting=len(drifts),
+        drifting_at_end=sum(drift.final != 0 for drift in comparison.drift.values()),
         off_steps=tuple(
             OffStep(off.line, _reference(outcome, off.account), _amount(outcome, off.account, off.difference))
             for off in sorted(outcome.history.off, key=lambda off: off.line)
