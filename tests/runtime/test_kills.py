@@ -197,15 +197,15 @@ def test_a_pid_file_that_names_something_else_does_not_block(server: Server, fol
 
 
 def test_a_first_start_that_is_killed_leaves_nothing_in_the_way(
-    owner: OwnerMaker, server: Server, folder: Path
+    owner: OwnerMaker, server: Server, new_folder: Path
 ) -> None:
-    bank = owner()
+    bank = owner(new_folder)
     assert bank.hear_progress() == "Creating the database cluster"
-    assert wait_until(lambda: any(folder.glob("data.building-*/base/*")), PROMPTLY)
+    assert wait_until(lambda: any(new_folder.glob("data.building-*/base/*")), PROMPTLY)
     bank.kill()
-    with server() as postgres:
+    with server(new_folder) as postgres:
         write_a_row(postgres.url("postgres"), "made anew")
-    assert sorted(path.name for path in folder.iterdir()) == [
+    assert sorted(path.name for path in new_folder.iterdir()) == [
         "data",
         "latticebank.json",
         "lock",

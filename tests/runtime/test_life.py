@@ -18,8 +18,10 @@ from latticebank.values.errors import InvalidValue
 from tests.runtime.conftest import QUICK, Server, needs_root, rows, write_a_row
 
 
-def test_the_first_start_makes_a_cluster_and_later_starts_are_quick(server: Server, steps: list[str]) -> None:
-    postgres = server()
+def test_the_first_start_makes_a_cluster_and_later_starts_are_quick(
+    server: Server, steps: list[str], new_folder: Path
+) -> None:
+    postgres = server(new_folder)
     postgres.start()
     assert postgres.alive
     assert "Creating the database cluster" in steps
@@ -101,12 +103,12 @@ def test_only_the_password_opens_it_and_only_from_this_machine(server: Server) -
             socket.create_connection(("127.0.0.2", postgres.port), timeout=1)
 
 
-def test_the_password_is_in_one_private_file_and_nowhere_else(server: Server, folder: Path) -> None:
-    postgres = server()
+def test_the_password_is_in_one_private_file_and_nowhere_else(server: Server, new_folder: Path) -> None:
+    postgres = server(new_folder)
     postgres.start()
-    password = (folder / "password").read_text()
+    password = (new_folder / "password").read_text()
     assert len(password) == 64
-    assert stat.S_IMODE((folder / "password").stat().st_mode) == 0o600
+    assert stat.S_IMODE((new_folder / "password").stat().st_mode) == 0o600
     with psycopg.connect(postgres.url("postgres")) as connection:
         pid = connection.info.backend_pid
         guardian = processes.find(postgres.pid)
@@ -115,8 +117,8 @@ def test_the_password_is_in_one_private_file_and_nowhere_else(server: Server, fo
             for part in ("cmdline", "environ"):
                 assert password.encode() not in Path(f"/proc/{seen}/{part}").read_bytes()
     postgres.stop()
-    elsewhere = [path for path in folder.rglob("*") if path.is_file() and password.encode() in path.read_bytes()]
-    assert elsewhere == [folder / "password"]
+    elsewhere = [path for path in new_folder.rglob("*") if path.is_file() and password.encode() in path.read_bytes()]
+    assert elsewhere == [new_folder / "password"]
 
 
 def test_a_lost_password_file_is_replaced_and_the_data_kept(server: Server, folder: Path, steps: list[str]) -> None:
@@ -196,8 +198,8 @@ def test_the_log_of_the_server_is_bounded(tmp_path: Path) -> None:
 
 
 @needs_root
-def test_root_gives_the_server_to_a_user_with_no_privileges(server: Server, folder: Path) -> None:
-    with server() as postgres:
+def test_root_gives_the_server_to_a_user_with_no_privileges(server: Server, new_folder: Path) -> None:
+    with server(new_folder) as postgres:
         status = dict(
             line.split(":\t", 1)
             for line in Path(f"/proc/{postgres.pid}/status").read_text().splitlines()
@@ -208,5 +210,5 @@ def test_root_gives_the_server_to_a_user_with_no_privileges(server: Server, fold
     assert uids != {"0"}
     assert groups == [status["Gid"].split()[0]]
     assert int(status["CapEff"], 16) == 0
-    assert (folder / "data").stat().st_uid == int(uids.pop())
-    assert folder.stat().st_uid == 0
+    assert (new_folder / "data").stat().st_uid == int(uids.pop())
+    assert new_folder.stat().st_uid == 0

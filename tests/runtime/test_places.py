@@ -211,11 +211,11 @@ def test_a_normal_users_database_can_be_run_by_root_too(owner: OwnerMaker, serve
 
 def test_a_normal_user_is_told_of_a_folder_that_it_may_not_write(owner: OwnerMaker, place: Path) -> None:
     place.chmod(0o755)
-    bank = owner(place / "bank", wrap=as_normal_user)
+    bank = owner(place / "closed", wrap=as_normal_user)
     refused = bank.hear("error", "detail")
     assert refused["error"] == UnwritableDataFolder.code
-    assert str(place / "bank") in refused["detail"]
-    assert not (place / "bank").exists()
+    assert str(place / "closed") in refused["detail"]
+    assert not (place / "closed").exists()
 
 
 def test_a_root_that_may_not_change_its_user_is_told_what_to_do(owner: OwnerMaker) -> None:

@@ -38,24 +38,24 @@ def test_a_port_in_use_is_named_and_the_folder_stays_free(server: Server) -> Non
         assert there.port == port
 
 
-def test_a_folder_with_other_files_is_left_as_it_is(server: Server, folder: Path) -> None:
-    folder.mkdir(parents=True)
-    (folder / "thesis.txt").write_text("ten years of work")
+def test_a_folder_with_other_files_is_left_as_it_is(server: Server, new_folder: Path) -> None:
+    new_folder.mkdir(parents=True)
+    (new_folder / "thesis.txt").write_text("ten years of work")
     with pytest.raises(ForeignDataFolder) as refused:
-        server().start()
-    assert str(folder) in refused.value.detail
+        server(new_folder).start()
+    assert str(new_folder) in refused.value.detail
     assert "thesis.txt" in refused.value.detail
-    assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
+    assert [path.name for path in new_folder.iterdir()] == ["thesis.txt"]
     with pytest.raises(ForeignDataFolder):
-        server(folder / "thesis.txt").start()
+        server(new_folder / "thesis.txt").start()
 
 
-def test_an_empty_folder_and_a_fresh_file_system_are_taken(server: Server, folder: Path) -> None:
-    (folder / "lost+found").mkdir(parents=True)
-    folder.chmod(0o711)
-    with server() as postgres:
+def test_an_empty_folder_and_a_fresh_file_system_are_taken(server: Server, new_folder: Path) -> None:
+    (new_folder / "lost+found").mkdir(parents=True)
+    new_folder.chmod(0o711)
+    with server(new_folder) as postgres:
         write_a_row(postgres.url("postgres"), "kept")
-    assert (folder / "lost+found").exists()
+    assert (new_folder / "lost+found").exists()
 
 
 def test_a_folder_of_a_newer_latticebank_is_left_as_it_is(server: Server, folder: Path) -> None:
