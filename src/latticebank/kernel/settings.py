@@ -22,24 +22,10 @@ from pydantic_settings import (
 from latticebank.kernel.production import database_of, is_loopback, production_faults
 from latticebank.values.errors import BankError, Fault
 
-SERVICES = (
-    "identity",
-    "ledger",
-    "payments",
-    "fraud",
-    "compliance",
-    "keys",
-    "anomaly",
-    "notifications",
-    "audit",
-    "analytics",
-    "certificates",
-    "gateway",
-)
-"""Every service of the bank, in the order of their ports."""
+SERVICES = ("ledger",)
+"""Every service of the bank, in the order in which they start."""
 BUS = "bus"
 """The name under which `database_urls` has the database of the event bus."""
-WITHOUT_DATABASE = frozenset({"gateway"})
 
 PREFIX = "LATTICEBANK_"
 CONFIG_VARIABLE = "LATTICEBANK_CONFIG"
@@ -139,7 +125,7 @@ class Settings(BaseSettings):
         if self.demo:
             refusals.append(("demo", "a production bank has no demo data"))
         for service in (*self.services, BUS):
-            if service not in self.database_urls and service not in WITHOUT_DATABASE:
+            if service not in self.database_urls:
                 reason = "a production bank does not use the embedded database: every service needs a URL"
                 refusals.append((f"database_urls.{service}", reason))
         for service, url in self.database_urls.items():

@@ -20,11 +20,12 @@ from latticebank.kernel.database import Database, unavailability
 
 Connection = psycopg.AsyncConnection[Any]
 _AT_ONCE = 5_000
-# Whole tables are joined: without statistics (fresh books) the planner would loop over them for minutes.
+# Whole tables are joined: without statistics (fresh books) the planner would loop over them for minutes, or merge them by shard.
 _FOR_WHOLE_TABLES = (
     "SET LOCAL statement_timeout = 0",
     "SET LOCAL idle_in_transaction_session_timeout = 0",
     "SET LOCAL enable_nestloop = off",
+    "SET LOCAL enable_mergejoin = off",
     "SET LOCAL work_mem = '64MB'",
 )
 
