@@ -2,7 +2,7 @@
 
 import csv
 from collections import defaultdict
-from datetime import datetime
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
@@ -43,7 +43,7 @@ def stated(transactions: Path) -> dict[str, list[Stated]]:
     with transactions.open(encoding="ascii", newline="") as file:
         for row in csv.DictReader(file, delimiter=";"):
             sign = 1 if row["type"] == "PRIJEM" else -1
-            day = datetime.strptime("19" + row["date"], "%Y%m%d").date().isoformat()
+            day = date.fromisoformat("19" + row["date"]).isoformat()
             accounts[row["account_id"]].append(Stated(day, sign * Decimal(row["amount"]), Decimal(row["balance"])))
     for rows in accounts.values():
         rows.sort(key=lambda row: (row.day, row.amount < 0, row.balance if row.amount > 0 else -row.balance))
