@@ -71,6 +71,7 @@ _PROMISES = {
 def broken_promises(connection: Connection[Any], book: int = 1) -> dict[str, list[Any]]:
     """Return every promise that the books break, with the first places where they do."""
     found = {}
+    connection.execute("ANALYZE accounts, entries, transfers, reservations, account_acts, journal")
     for promise, statement in _PROMISES.items():
         if rows := connection.execute(statement + " LIMIT 5", {"book": book}).fetchall():
             found[promise] = rows

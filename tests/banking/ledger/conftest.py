@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -10,6 +11,7 @@ import pytest
 from latticebank.banking.ledger.service.ledger import Ledger
 from latticebank.kernel.database import Database
 from latticebank.values.ids import Uuid7Source
+from tests.banking.ledger.counter import Counter, open_counter
 from tests.clocks import MovingClock
 
 DEPTH = max(1, int(os.environ.get("LATTICEBANK_TEST_DEPTH", "1")))
@@ -55,3 +57,10 @@ async def ledger(database: Database, clock: MovingClock) -> AsyncIterator[Ledger
     made = Ledger(database, 1, 1, clock, Uuid7Source(clock))
     async with made.running():
         yield made
+
+
+@pytest.fixture
+async def counter(url: str, clock: MovingClock, tmp_path: Path) -> AsyncIterator[Counter]:
+    """The counter of a running bank."""
+    async with open_counter(url, tmp_path / "bank", clock) as opened:
+        yield opened

@@ -4,6 +4,7 @@ Balances are sums of entries and holds are sums of open reservations, computed a
 on a copy of everything. What the bank answers must be what this answers.
 """
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -138,7 +139,7 @@ class Rulebook:
             return [R.VOIDED_BEFORE_RESERVE if is_dead else R.CHAIN_BROKEN for is_dead in dead]
         return self._new(orders, leader)
 
-    def _new(self, orders: list[TransferCommand], leader: bytes | None) -> list[int]:
+    def _new(self, orders: Sequence[TransferCommand], leader: bytes | None) -> list[int]:
         before = deepcopy((self.pots, self.holds, self.done, self.buried))
         ends = min((o.expires_at for o in orders if isinstance(o, Reserve) and o.expires_at), default=None)
         for place, order in enumerate(orders):

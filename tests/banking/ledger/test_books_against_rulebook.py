@@ -268,4 +268,4 @@ def test_the_ledger_does_what_the_rulebook_says(url: str, depth: int) -> None:
         suppress_health_check=list(HealthCheck),
     )
     LedgerAgainstRulebook.url = url
-    run_state_machine_as_test(LedgerAgainstRulebook, settings=hunt)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(LedgerAgainstRulebook, settings=hunt)

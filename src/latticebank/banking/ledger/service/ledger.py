@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import date
 from uuid import UUID
 
-from latticebank.banking.ledger.model.accounts import AccountCommand, AccountEvent
+from latticebank.banking.ledger.model.accounts import AccountCommand, AccountEvent, OpenAccount
 from latticebank.banking.ledger.model.decide import Answer
 from latticebank.banking.ledger.model.posting import member_id
 from latticebank.banking.ledger.model.reasons import REASONS
@@ -121,6 +121,8 @@ class Ledger:
 
         """
         if shard >= len(self._writers):
+            if not isinstance(command, OpenAccount):
+                raise AccountNotFound(command.account)
             raise InvalidValue(f"this bank has the shards 0 to {len(self._writers) - 1}", field="shard")
         [[answer]] = await self._writers[shard].submit([(command,)])
         if not isinstance(answer, AccountEvent):

@@ -1,5 +1,6 @@
 """Orders from the wire become commands of the ledger, and the ledger's records become answers."""
 
+from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
 
@@ -92,9 +93,7 @@ def _command(order: Order) -> TransferCommand:
     if isinstance(order, PostOrder):
         return Post(order.id.bytes, *_movement(order), order.booking_date, order.value_date)
     if isinstance(order, ReserveOrder):
-        if order.expires_at is not None and order.expires_at.tzinfo is None:
-            raise InvalidValue("a time names its offset from UTC", field="expires_at")
-        return Reserve(order.id.bytes, *_movement(order), order.expires_at)
+        return Reserve(order.id.bytes, *_movement(order), _instant(order.expires_at))
     if isinstance(order, PostReservedOrder):
         if (order.amount is None) != (order.currency is None):
             raise InvalidValue("an amount and its currency go together", field="amount")
@@ -180,6 +179,18 @@ def _amount(text: str, currency: str) -> int:
     if amount == 0:
         raise InvalidValue("an amount is more than zero", field="amount")
     return amount
+
+
+def _instant(time: datetime | None) -> datetime | None:
+    """Return a time in UTC: with another offset the last hours of the calendar would not come back from the database."""
+    if time is None:
+        return None
+    if time.tzinfo is None:
+        raise InvalidValue("a time names its offset from UTC", field="expires_at")
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise InvalidValue("this time lies outside of the calendar", field="expires_at") from None
 
 
 def _evidence(order: Order, given: str | None) -> bytes:

@@ -129,7 +129,7 @@ _ENTRIES = text(
 )
 _TRANSFER = text(
     TRANSFER_WITH_BALANCES.replace("t.chain\n", "t.chain, t.recorded_at\n")
-    + "WHERE t.book = :book AND t.shard = ANY(:shards) AND t.id = :id"
+    + "WHERE t.book = :book AND t.shard = ANY(:shards) AND t.id = :id ORDER BY t.shard LIMIT 1"
 )
 _DUE = text(
     """
