@@ -30,6 +30,18 @@ def cpu_of_server(postmaster: int) -> float:
     return seconds + (_ticks(stat, _USER, _SYSTEM, _REAPED_USER, _REAPED_SYSTEM) / _TICKS if stat else 0.0)
 
 
+def cpu_of(pid: int) -> float:
+    """Return the CPU seconds that a process has used."""
+    stat = _stat(pid)
+    return _ticks(stat, _USER, _SYSTEM) / _TICKS if stat else 0.0
+
+
+def parent_of(pid: int) -> int:
+    """Return the process that started this one; 0 if it has ended."""
+    stat = _stat(pid)
+    return int(stat[_PARENT]) if stat else 0
+
+
 def memory_of(pid: int) -> Memory:
     """Return the resident memory of a process."""
     kilobytes = {}

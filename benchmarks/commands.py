@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 import uvloop
 
+from benchmarks import books, report
 from benchmarks import large as large_bank
 from benchmarks import ledger as ledger_alone
-from benchmarks import report
 
 app = typer.Typer(help=__import__("benchmarks").__doc__, no_args_is_help=True, add_completion=False)
 
@@ -48,6 +48,16 @@ def ledger(
         pgbench_seconds=pgbench_seconds,
     )
     report.write(uvloop.run(ledger_alone.measure(plan, folder, report.tell)), json)
+
+
+@app.command("import")
+def import_books(
+    rows: Annotated[int, typer.Option(min=1, help="How many rows the made-up history has.")] = 1_000_000,
+    rounds: Annotated[int, typer.Option(min=1, help="How often it is imported each way, in turns.")] = 3,
+    json: Annotated[Path | None, typer.Option(help="Write everything into this file as well.")] = None,
+) -> None:
+    """Measure the import of a CSV, reconciled: with the ledger in the same process, and with a bank apart over HTTP."""
+    report.write(uvloop.run(books.measure(rows, rounds, report.tell)), json)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

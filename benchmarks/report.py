@@ -1,5 +1,6 @@
 """What a benchmark says: tables for people, one JSON document for programs."""
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,14 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-out = Console(highlight=False)
+_WIDE = 160
+out = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
 err = Console(stderr=True, highlight=False)
 
-_WIDE = 160
 _HEADINGS = {
     "variant": "", "rate": "/s", "slowest": "slowest", "quickest": "quickest", "postgres_us": "PostgreSQL us",
-    "client_us": "client us", "p50_ms": "p50 ms", "p99_ms": "p99 ms", "to_pgbench": "to pgbench",
+    "client_us": "client us",
+    "server_us": "bank us", "p50_ms": "p50 ms", "p99_ms": "p99 ms", "to_pgbench": "to pgbench",
     "to_against": "to its pair",
 }  # fmt: skip
 
@@ -26,12 +28,14 @@ def tell(sentence: str) -> None:
 
 def write(document: Mapping[str, Any], json: Path | None) -> None:
     """Write the machine, the rows and the memory of a run; the whole also as JSON if a file is named."""
-    if not out.is_terminal:
-        out.width = _WIDE
     out.print(_facts(document["machine"]))
-    for name in ("rows", "processes"):
+    for name in ("rows", "processes", "imports"):
         if rows := document.get(name):
             out.print(_table(rows))
+    for row in document.get("imports", ()):
+        phases = ", ".join(f"{name} {seconds} s" for name, seconds in row["phases"].items())
+        memory = ", ".join(f"{name} {peak / 1e6:.0f} MB" for name, peak in row["memory"].items())
+        out.print(f"{row['variant']}: {phases}; peak memory: {memory}")
     if memory := document.get("memory"):
         out.print(_memory(memory))
     if json is not None:
