@@ -17,7 +17,7 @@ from latticebank.kernel.database import Database
 from latticebank.kernel.settings import Settings, load_settings
 from latticebank.runtime.premises import open_premises
 from latticebank.runtime.presence import running_bank
-from latticebank.values.errors import InvalidValue
+from latticebank.values.errors import BankError, Fault, InvalidValue
 
 DEFAULT_SHOWN = 50
 
@@ -186,7 +186,9 @@ async def _number(client: LedgerClient, account: str) -> str:
         return account
     try:
         found = await client.accounts_by_reference([account])
-    except InvalidValue:
+    except BankError as error:
+        if error.fault is not Fault.INVALID:
+            raise
         found = {}
     if account not in found:
         raise InvalidValue(

@@ -45,7 +45,7 @@ def up(
     quiet = (
         settings if "log_level" in settings.model_fields_set else settings.model_copy(update={"log_level": "warning"})
     )
-    _run(quiet, list(SERVICES))
+    _run(quiet, settings.services)
 
 
 def serve(
@@ -56,7 +56,7 @@ def serve(
 ) -> None:
     """Run some of the services, or all, without demo books: what a production bank starts."""
     settings = load_settings(**_given(host=host, port=port, data=data))
-    names = list(services or SERVICES)
+    names = services or settings.services
     if len(names) == 1 and names[0] in SERVICES and port is None and "port" not in settings.model_fields_set:
         settings = load_settings(**_given(host=host, port=SERVICES[names[0]].port, data=data))
     _run(settings, names)

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from latticebank.values.errors import BankError
+
 _log = logging.getLogger(__name__)
 
 
@@ -70,7 +72,9 @@ async def keep_working(
         except Exception as error:  # noqa: BLE001 - whatever fails, the work goes on; it is logged and reported
             failures += 1
             pause = pace.after_failures(failures)
-            _log.exception("%s failed %d times in a row; next try in %.1f s", name, failures, pause)
+            told = "%s failed %d times in a row; next try in %.1f s: %s"
+            # A known failure needs no traceback: a database that is down would fill the log with them.
+            _log.error(told, name, failures, pause, error, exc_info=not isinstance(error, BankError))
             if failed:
                 failed(error, failures)
             await asyncio.sleep(pause)

@@ -1,0 +1,158 @@
+"""Reading the books from the command line, with the bank open and with it closed."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from latticebank.values.account_number import account_number, format_account_number
+from tests.cli.conftest import Folder, RunningBank
+
+NOBODYS = format_account_number(account_number(0, 4_711))
+MAPPING = """
+[source]
+name = "village"
+
+[columns]
+id = "id"
+account = "account"
+date = "date"
+amount = "amount"
+balance = "balance"
+direction = "kind"
+
+[direction]
+credit = ["in"]
+debit = ["out"]
+
+[date]
+format = "%Y-%m-%d"
+
+[currency]
+code = "EUR"
+
+[order]
+rule = "file"
+
+[accounts]
+kind = "checking"
+"""
+
+
+@pytest.fixture(scope="module", params=["open", "closed"])
+def bank(request: pytest.FixtureRequest, new_folder: Callable[[], Folder]) -> Any:
+    """The folder of a demo bank that is open, and of one that is closed."""
+    running = RunningBank(new_folder())
+    if request.param == "closed":
+        running.end()
+    yield running.folder
+    running.end()
+
+
+def test_accounts_are_listed_with_what_is_on_them(bank: Folder) -> None:
+    accounts = {account["reference"]: account for account in bank.json("accounts")}
+    assert accounts["demo/ada-checking"]["balance"] == "1563.60"
+    assert accounts["demo/ada-checking"]["available"] == "2063.60"
+    assert accounts["demo/cash"]["available"] is None
+    table = bank.run("accounts", "--kind", "savings").stdout
+    assert "demo/ada-savings" in table
+    assert "demo/ada-checking" not in table
+    assert len(bank.json("accounts", "--party", "demo:customer/ada")) == 2
+    assert len(bank.json("accounts", "--limit", "2")) == 2
+
+
+def test_entries_and_balances_are_found_by_reference_and_by_number(bank: Folder) -> None:
+    number = bank.json("accounts", "--kind", "savings")[0]["account"]
+    entries = bank.json("entries", "demo/ada-savings")
+    assert [entry["amount"] for entry in entries] == ["1000.00", "1.25"]
+    assert bank.json("entries", number) == entries
+    assert "1001.25 EUR" in bank.run("balance", number).stdout
+    assert "0.00 EUR" in bank.run("balance", number, "--as-of", "1999-12-31").stdout
+    assert bank.json("balance", number, "--basis", "value")["balance"] == "1001.25"
+
+
+def test_the_books_are_proved(bank: Folder) -> None:
+    proof = bank.json("ledger", "check")
+    assert proof["findings"] == []
+    assert proof["transfers"] == 8
+    assert "The books are sound." in bank.run("ledger", "check").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (("entries", "1000000016"), 1, "check digit"),
+        (("entries", NOBODYS), 1, f"there is no account {NOBODYS}"),
+        (("entries", "nobody/here"), 1, "no account has the reference"),
+        (("entries", "not a reference"), 1, "no account has the reference"),
+        (("accounts", "--currency", "eur"), 1, "ISO 4217"),
+        (("accounts", "--kind", "gold"), 1, "kind"),
+        (("balance", "demo/cash", "--as-of", "31.12.2025"), 2, "--as-of"),
+        (("balance", "demo/cash", "--basis", "tide"), 2, "booking or value"),
+        (("entries", "demo/cash", "--from", "2026-02-01", "--to", "2026-01-01"), 1, "first day is after the last"),
+        (("accounts", "--limit", "0"), 2, "--limit"),
+        (("frobnicate",), 2, "frobnicate"),
+    ],
+)
+def test_bad_input_gets_a_message_and_an_exit_code(
+    open_bank: RunningBank, arguments: tuple[str, ...], code: int, told: str
+) -> None:
+    done = open_bank.folder.run(*arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_where_no_bank_is_nothing_is_made(new_folder: Callable[[], Folder]) -> None:
+    folder = new_folder()
+    for command in (("accounts",), ("entries", "demo/cash"), ("balance", "demo/cash"), ("ledger", "check")):
+        done = folder.run(*command)
+        assert done.returncode == 1
+        assert "no-bank-here" in done.stderr
+    assert not (folder.path / "postgres").exists()
+
+
+def test_an_edited_balance_is_found_and_named(new_folder: Callable[[], Folder]) -> None:
+    bank = RunningBank(new_folder())
+    try:
+        urls = json.loads((bank.folder.path / "running.json").read_text())["database_urls"]
+        with psycopg.connect(urls["ledger"]) as intruder:
+            intruder.execute("UPDATE accounts SET balance = balance + 1 WHERE account = 1000000056")
+        done = bank.folder.run("ledger", "check")
+        assert done.returncode == 1
+        assert "account 1000000056" in done.stderr
+        assert "not sound" in done.stdout
+    finally:
+        bank.end()
+
+
+def write_books(folder: Path, rows: list[tuple[str, ...]]) -> tuple[str, str]:
+    mapping, file = folder / "mapping.toml", folder / "books.csv"
+    mapping.write_text(MAPPING)
+    with file.open("w", newline="") as out:
+        csv.writer(out).writerows([("id", "account", "date", "kind", "amount", "balance"), *rows])
+    return str(mapping), str(file)
+
+
+def test_books_are_imported_once_and_the_report_is_told(bank: Folder, tmp_path: Path) -> None:
+    mapping, file = write_books(
+        tmp_path,
+        [("1", "17", "2020-01-02", "in", "100.00", "100.00"), ("2", "17", "2020-01-03", "out", "30.00", "70.00")],
+    )
+    report = bank.json("import", mapping, file)
+    assert (report["rows"], report["exact"], report["reconciled"]) == (2, 2, True)
+    again = bank.json("import", mapping, file)
+    assert (again["posted"], again["already_posted"]) == (0, 2)
+    assert bank.json("balance", "village/17", "--as-of", "2020-01-02")["balance"] == "100.00"
+
+
+def test_a_bad_row_is_named_and_nothing_is_posted(bank: Folder, tmp_path: Path) -> None:
+    mapping, file = write_books(tmp_path, [("1", "18", "2020-01-02", "sideways", "100.00", "100.00")])
+    done = bank.run("import", mapping, file)
+    assert done.returncode == 1
+    assert "line 2" in done.stderr
+    assert bank.run("balance", "village/18").returncode == 1
