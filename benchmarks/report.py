@@ -29,13 +29,13 @@ def tell(sentence: str) -> None:
 def write(document: Mapping[str, Any], json: Path | None) -> None:
     """Write the machine, the rows and the memory of a run; the whole also as JSON if a file is named."""
     out.print(_facts(document["machine"]))
-    for name in ("rows", "processes", "imports"):
-        if rows := document.get(name):
+    for part in ("rows", "processes", "imports"):
+        if rows := document.get(part):
             out.print(_table(rows))
     for row in document.get("imports", ()):
         phases = ", ".join(f"{name} {seconds} s" for name, seconds in row["phases"].items())
-        memory = ", ".join(f"{name} {peak / 1e6:.0f} MB" for name, peak in row["memory"].items())
-        out.print(f"{row['variant']}: {phases}; peak memory: {memory}")
+        peaks = ", ".join(f"{name} {peak / 1e6:.0f} MB" for name, peak in row["memory"].items())
+        out.print(f"{row['variant']}: {phases}; peak memory: {peaks}")
     if memory := document.get("memory"):
         out.print(_memory(memory))
     if json is not None:
