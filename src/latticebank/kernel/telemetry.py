@@ -38,7 +38,8 @@ _CREDENTIALS_IN_URL = re.compile(r"(?<=://)[^/\s@'\"]*:[^/\s@'\"]*@")
 _BEARER = re.compile(r"\b(bearer\s+|lbo_)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
 _DEPTH = 6
 _SHORTEST_SECRET = 8
-_LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Buckets for durations, in seconds."""
 
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for every first one, that nobody reads
@@ -57,7 +58,7 @@ class Metrics:
             "latticebank_request_seconds",
             "Time to answer a request.",
             labels,
-            buckets=_LATENCIES,
+            buckets=LATENCIES,
             registry=self.registry,
         )
         self.in_flight = Gauge(

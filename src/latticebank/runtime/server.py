@@ -4,17 +4,19 @@ import asyncio
 import errno
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 
 import structlog
 import uvicorn
+from prometheus_client import Gauge
 
 from latticebank.bank import SERVICES, Bank, compose, open_context
 from latticebank.kernel.bus import PostgresEventBus
 from latticebank.kernel.relay import Relay
 from latticebank.kernel.settings import BUS, Settings
+from latticebank.kernel.telemetry import Metrics
 from latticebank.kernel.worker import Pace, Wake, keep_working
 from latticebank.runtime.postgres import EmbeddedPostgres
 from latticebank.runtime.premises import Premises
@@ -24,6 +26,7 @@ from latticebank.values.errors import BankError, Fault
 
 LOOK_AT_DATABASE_SECONDS = 0.5
 TRIM_SECONDS = 600
+MEASURE_SECONDS = 5
 DRAIN_SECONDS = 10
 _BACKLOG = 1_024
 
@@ -55,11 +58,13 @@ async def running_bank(settings: Settings, names: Iterable[str], premises: Premi
         bank = compose(names, context)
         bus = PostgresEventBus(bank.context.database(BUS))
         async with bank.running(), asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(Relay(bank.context.database(name), bus).run())
+            relays = {
+                name: Relay(bank.context.database(name), bus)
                 for name, service in SERVICES.items()
                 if name in bank.names and service.migrations is not None
-            ]
+            }
+            tasks = [group.create_task(relay.run()) for relay in relays.values()]
+            tasks.append(group.create_task(_measure(relays, bank.context.metrics)))
             tasks.append(group.create_task(_trim(bus, bank.context.clock, settings.event_retention_days)))
             try:
                 yield bank
@@ -151,6 +156,23 @@ class _Server(uvicorn.Server):
 async def _tell_when_open(server: _Server, address: str, opened: Callable[[str], None]) -> None:
     await server.answers.wait()
     opened(address)
+
+
+async def _measure(relays: Mapping[str, Relay], metrics: Metrics) -> None:
+    """Keep telling Prometheus what waits in the outboxes."""
+    rows = Gauge(
+        "latticebank_outbox_rows", "Batches of events not on the bus yet.", ["service"], registry=metrics.registry
+    )
+    oldest = Gauge("latticebank_outbox_oldest_seconds", "Age of the oldest.", ["service"], registry=metrics.registry)
+
+    async def step() -> int:
+        for name, relay in relays.items():
+            backlog = await relay.backlog()
+            rows.labels(name).set(backlog.rows)
+            oldest.labels(name).set(backlog.oldest_seconds)
+        return 0
+
+    await keep_working("the measuring of the outboxes", step, wake=Wake(), pace=Pace(idle=MEASURE_SECONDS))
 
 
 async def _trim(bus: PostgresEventBus, clock: Clock, days: int) -> None:

@@ -2,8 +2,9 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from latticebank.kernel.telemetry import LATENCIES
+
 _SIZES = (1, 10, 50, 100, 500, 1_000, 2_000, 4_000, 8_192)
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 
 
 class WriterMetrics:
@@ -25,7 +26,7 @@ class WriterMetrics:
             "latticebank_ledger_batch_seconds",
             "Time from taking a batch to its commit.",
             shard,
-            buckets=_SECONDS,
+            buckets=LATENCIES,
             registry=registry,
         )
         self.retries = Counter(
