@@ -53,10 +53,10 @@ def test_the_environment_wins_over_the_file_and_the_code_over_both(monkeypatch: 
     )
     monkeypatch.setenv("LATTICEBANK_BOOK", "20")
     monkeypatch.setenv("LATTICEBANK_SHARDS", "30")
-    monkeypatch.setenv("LATTICEBANK_DATABASE_URLS__KEYS", f"postgresql://k:{SECRET}@h/k")
+    monkeypatch.setenv("LATTICEBANK_DATABASE_URLS__BUS", f"postgresql://k:{SECRET}@h/k")
     settings = load_settings(shards=40)
     assert (settings.port, settings.book, settings.shards) == (1, 20, 40)
-    assert set(settings.database_urls) == {"ledger", "keys"}
+    assert set(settings.database_urls) == {"ledger", "bus"}
 
 
 def test_the_file_that_the_environment_names_replaces_the_usual_one(
