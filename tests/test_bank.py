@@ -17,7 +17,7 @@ from latticebank.bank import Bank, UnfitService, UnknownService, compose, open_c
 from latticebank.kernel.http import Router, permit
 from latticebank.kernel.http.application import Lifespan
 from latticebank.kernel.policy import InvalidPolicy
-from latticebank.kernel.service import Service
+from latticebank.kernel.service import Context, Service
 from latticebank.kernel.settings import Settings
 from latticebank.kernel.transports import HttpTransport, MemoryTransport, Request, Response, Transport
 from tests.kernel.serving import ANYONE_READS, Desk, context_in, problem, served, service_of
@@ -128,8 +128,12 @@ async def test_a_service_here_is_called_in_memory_and_another_over_http(tmp_path
 async def test_a_service_may_ask_for_a_neighbour_that_is_built_after_it(tmp_path: Path) -> None:
     ways: list[Transport] = []
     first = ledger()
-    early = Service("ledger", 8002, first.prefixes, None, first.policies, lambda context: (
-        ways.append(context.transport("payments")), first.build(context))[1])  # fmt: skip
+
+    def build_early(context: Context) -> FastAPI:
+        ways.append(context.transport("payments"))
+        return first.build(context)
+
+    early = Service("ledger", 8002, first.prefixes, None, first.policies, build_early)
     bank_of(tmp_path, early, payments())
     assert (await ways[0].send(Request("GET", "/internal/payments/account"))).status == 200
 
