@@ -190,6 +190,15 @@ async def test_accounts_on_several_shards_have_a_migration_account_on_each(ledge
     assert (report.posted, again.already_posted, report.reconciled, again.reconciled) == (20, 20, True, True)
 
 
+async def test_a_bank_elsewhere_is_reached_over_http(ledger_url: str, tmp_path: Path) -> None:
+    folder = tmp_path / "bank"
+    folder.mkdir(mode=0o700)
+    rows = [f"{n},{n % 5},2020-01-01,1.00,{n // 5 + 1}.00" for n in range(9_000)]
+    async with ledger_of(ledger_url, folder, over_http=True) as ledger:
+        report = await take_over(ledger, plain(), written(tmp_path, rows))
+    assert (report.posted, report.exact, report.reconciled) == (9_000, 9_000, True)
+
+
 async def test_owners_come_from_their_file_and_an_account_of_nobody_is_bad(
     ledger: LedgerClient, tmp_path: Path
 ) -> None:

@@ -1,9 +1,7 @@
 """Opening the accounts of a source: those that are there already are found by reference, the others opened side by side."""
 
-import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
-from typing import Any
 
 from msgspec import Struct
 
@@ -13,6 +11,7 @@ from latticebank.banking.takeover.errors import CannotContinue
 from latticebank.banking.takeover.mapping import Mapping
 from latticebank.banking.takeover.owners import Parties
 from latticebank.banking.takeover.progress import Phase, Progress
+from latticebank.banking.takeover.together import together
 from latticebank.kernel.client import RemoteProblem
 from latticebank.values.account_number import shard_of
 from latticebank.values.ids import derived_id
@@ -74,8 +73,9 @@ async def open_accounts(
             limits[place] = await _raise_limit(client, mapping, wanted[place], numbers[place])
 
     kept = set(range(len(wanted))).difference(missing)
-    await _side_by_side(open_each, missing)
-    await _side_by_side(raise_each, [place for place in sorted(kept) if wanted[place].overdraft_needed])
+    to_open, to_raise = iter(missing), (place for place in sorted(kept) if wanted[place].overdraft_needed)
+    await together(open_each(to_open) for _ in range(AT_ONCE))
+    await together(raise_each(to_raise) for _ in range(AT_ONCE))
     progress(Phase.OPENING, len(wanted), len(wanted))
     return OpenedAccounts(numbers, len(missing), limits)
 
@@ -141,14 +141,3 @@ async def _raise_limit(client: LedgerClient, mapping: Mapping, account: WantedAc
     except RemoteProblem as error:
         raise CannotContinue(f"{reference} needs an overdraft of {wanted}: {error.detail}") from error
     return parse_amount(view.overdraft_limit or "", digits)
-
-
-async def _side_by_side(work: Callable[[Iterator[int]], Coroutine[Any, Any, None]], places: list[int]) -> None:
-    """Let several workers take from one list; the first failure ends them all."""
-    source = iter(places)
-    workers = [asyncio.ensure_future(work(source)) for _ in range(min(AT_ONCE, len(places)))]
-    try:
-        await asyncio.gather(*workers)
-    finally:
-        for worker in workers:
-            worker.cancel()

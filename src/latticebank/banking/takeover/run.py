@@ -23,6 +23,7 @@ from latticebank.banking.takeover.progress import Phase, Progress, no_progress
 from latticebank.banking.takeover.reading import Row, Source, read_rows
 from latticebank.banking.takeover.report import Report
 from latticebank.banking.takeover.summing import Outcome, report_of
+from latticebank.banking.takeover.together import together
 from latticebank.values.clock import Clock, SystemClock, business_date
 
 
@@ -93,7 +94,7 @@ async def _take_over(
     comparison = Comparison(books, {number: view.entries for number, view in migration.items()}, roundings)
     total = len(history.rows) + len(roundings)
     poster = Poster(client, books, comparison, progress, total)
-    await asyncio.gather(*(poster.post(movements(rows, roundings)) for rows in streams.values()))
+    await together(poster.post(movements(rows, roundings)) for rows in streams.values())
     progress(Phase.POSTING, total, total)
     progress(Phase.COMPARING, total, total)
 
