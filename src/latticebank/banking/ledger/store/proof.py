@@ -151,14 +151,47 @@ INVARIANTS = (
         "every account was opened once, and stands as the last act on it left it",
         """
         SELECT 'account ' || a.account,
-               format('opened %%s times; status %%s, by its history %%s', coalesce(h.opened, 0), a.status, h.status)
+               format('opened %%s times; by its history %%s, it is %%s', coalesce(h.opened, 0),
+                      (h.status, h.kind, h.currency, h.overdraft_limit),
+                      (a.status, a.kind, a.currency, a.overdraft_limit))
         FROM accounts a
         LEFT JOIN (SELECT book, shard, account, count(*) FILTER (WHERE act = 1) AS opened,
                           (array_agg(CASE act WHEN 2 THEN 2 WHEN 4 THEN 3 ELSE 1 END ORDER BY seq DESC)
-                              FILTER (WHERE act <> 5))[1] AS status
+                              FILTER (WHERE act <> 5))[1] AS status,
+                          max(details ->> 'kind') FILTER (WHERE act = 1) AS kind,
+                          max(details ->> 'currency') FILTER (WHERE act = 1) AS currency,
+                          (array_agg((details ->> 'overdraft_limit')::bigint ORDER BY seq DESC)
+                              FILTER (WHERE act IN (1, 5)))[1] AS overdraft_limit
                    FROM account_acts WHERE book = %(book)s AND outcome = 0 GROUP BY book, shard, account) h
             ON (h.book, h.shard, h.account) = (a.book, a.shard, a.account)
-        WHERE a.book = %(book)s AND (h.opened, h.status) IS DISTINCT FROM (1::bigint, a.status::integer)
+        WHERE a.book = %(book)s
+          AND (h.opened, h.status, h.kind, h.currency,
+               CASE WHEN a.kind < 11 THEN h.overdraft_limit ELSE 9223372036854775807 END)
+              IS DISTINCT FROM
+              (1::bigint, a.status::integer,
+               CASE a.kind WHEN 1 THEN 'checking' WHEN 2 THEN 'savings' WHEN 11 THEN 'cash' WHEN 12 THEN 'fees'
+                           WHEN 13 THEN 'interest' WHEN 14 THEN 'suspense' WHEN 15 THEN 'settlement'
+                           WHEN 16 THEN 'migration' END,
+               a.currency::text, a.overdraft_limit)
+        """,
+    ),
+    Invariant(
+        "parties-of-an-act",
+        "every account has the owners, mandates and reference that it was opened with",
+        """
+        SELECT 'account ' || coalesce(o.account, f.account),
+               format('opened for %%s, has %%s', coalesce(o.facts::text, 'nobody'), coalesce(f.facts::text, 'nobody'))
+        FROM (SELECT book, shard, account, jsonb_build_array(party, role) AS facts
+              FROM account_parties WHERE book = %(book)s
+              UNION ALL SELECT book, shard, account, jsonb_build_array(reference)
+              FROM account_references WHERE book = %(book)s) f
+        FULL JOIN (SELECT book, shard, account, jsonb_array_elements(details -> 'parties') AS facts
+                   FROM account_acts WHERE book = %(book)s AND act = 1 AND outcome = 0
+                   UNION ALL SELECT book, shard, account, jsonb_build_array(details -> 'reference')
+                   FROM account_acts
+                   WHERE book = %(book)s AND act = 1 AND outcome = 0 AND details ->> 'reference' IS NOT NULL) o
+            ON (o.book, o.shard, o.account, o.facts) = (f.book, f.shard, f.account, f.facts)
+        WHERE o.account IS NULL OR f.account IS NULL
         """,
     ),
     Invariant(
