@@ -1,9 +1,9 @@
 """A process with a writer of its own that fires random commands at a shard which others write too.
 
-Run as a module with a plan on standard input: a JSON object of `url`, `seed`, `rounds`, `accounts`, `names`,
-`patience` (seconds that a statement may take). Every answer goes to
-standard output as a line `name outcome`, written as soon as it is known. What it asks under a name depends on the name
-alone, so any process may repeat what another asked; it may be killed at any moment.
+Run as a module with a plan on standard input: a JSON object of `url`, `seed`, `rounds`, `accounts`, `names` and
+`patience` (seconds that a statement may take). Every answer goes to standard output as a line `name outcome`, written as
+soon as it is known. What it asks under a name depends on the name alone, so any process may repeat what another asked;
+it may be killed at any moment.
 """
 
 import asyncio
@@ -68,7 +68,7 @@ def _single(kind: str, name: str, dice: random.Random, accounts: list[int]) -> T
 
 def _movement(name: str, dice: random.Random, accounts: list[int], *, hold: bool) -> TransferCommand:
     debit, credit = dice.sample(accounts, 2)
-    facts = (identifier(name), debit, credit, dice.randint(1, 60), "EUR", 1, 1, EVIDENCE)
+    facts = (identifier(name), debit, credit, dice.randint(1, 150), "EUR", 1, 1, EVIDENCE)
     return Reserve(*facts, FAR if dice.random() < 0.5 else None) if hold else Post(*facts)
 
 

@@ -134,8 +134,9 @@ def assert_one_answer_each_and_sound_books(crew: Crew, auditor: psycopg.Connecti
     assert broken_promises(auditor) == {}
     recorded = auditor.execute("SELECT count(*) FROM transfers WHERE outcome = 0 AND kind <> 5").fetchall()
     assert recorded[0][0] > 0
-    outcomes = {outcome for [found] in crew.said.values() for outcome in [found]}
-    assert {"done", "insufficient-funds"} <= outcomes
+    outcomes = {outcome for outcomes in crew.said.values() for outcome in outcomes}
+    assert "done" in outcomes
+    assert len(outcomes) > 3
     total = auditor.execute("SELECT sum(balance) FROM accounts WHERE account <> %s", (ACCOUNTS[0],)).fetchall()
     cash = auditor.execute("SELECT balance FROM accounts WHERE account = %s", (ACCOUNTS[0],)).fetchall()
     assert total[0][0] == -cash[0][0]
