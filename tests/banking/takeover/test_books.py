@@ -1,5 +1,6 @@
 """What an import does to the books: any history, any currency, limits, refusals, and what was there before."""
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from itertools import count
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from latticebank.banking.ledger.client import LedgerClient
+from latticebank.banking.ledger.wire import AccountView
 from latticebank.banking.takeover.errors import BadRows, CannotContinue
 from latticebank.banking.takeover.progress import Phase
 from latticebank.banking.takeover.run import take_over
@@ -133,12 +135,15 @@ async def test_after_a_refusal_the_rest_of_the_account_is_withheld_and_the_other
     [frozen] = (await ledger.accounts_by_reference(["old/7"])).values()
     await ledger.restrict(uuid4(), frozen, "freeze", "fraud-suspected")
 
-    more = [f"{n},{account},2020-01-{n:02d},1.00,{n}.00" for n, account in ((3, 7), (4, 8), (5, 7), (6, 8), (7, 7))]
+    more = [
+        f"{n},{account},2020-01-{n:02d},1.00,{n}.00" for n, account in ((3, 7), (4, 8), (5, 7), (6, 7), (7, 8), (8, 7))
+    ]
     report = await take_over(ledger, plain(), written(tmp_path, [*first, *more]))
 
     refused = [(row.line, row.reason.partition(":")[0]) for row in report.refused_rows]
-    assert refused == [(4, "account-frozen"), (6, "withheld"), (8, "withheld")]
-    assert (report.posted, report.already_posted, report.refused) == (2, 2, 3)
+    # The third batch holds nothing but rows of the frozen account; the fourth still comes.
+    assert refused == [(4, "account-frozen"), (6, "withheld"), (7, "withheld"), (9, "withheld")]
+    assert (report.posted, report.already_posted, report.refused) == (2, 2, 4)
     assert (await ledger.account(frozen)).balance == "10.00"
     assert not report.reconciled
 
@@ -215,6 +220,23 @@ async def test_owners_come_from_their_file_and_an_account_of_nobody_is_bad(
     assert sorted(found) == ["old/7", "old/8"]
     assert (await ledger.account(found["old/7"])).owners == ["old:client/1", "old:client/2"]
     assert report.accounts_opened == 2
+
+
+@pytest.mark.parametrize(("entry", "balance"), [(0, "-15.01"), (1, "-15.00")])
+async def test_a_migration_account_that_is_not_where_the_import_took_it_is_not_reconciled(
+    ledger: LedgerClient, tmp_path: Path, entry: int, balance: str
+) -> None:
+    class Meddled(LedgerClient):
+        """A ledger in which somebody else used the migration account meanwhile."""
+
+        async def account(self, account: str) -> AccountView:
+            view = await super().account(account)
+            return replace(view, balance=balance, entries=view.entries + entry)
+
+    client = Meddled(ledger._transport, ledger._credential)
+    rows = ["1,7,2020-01-01,10.00,10.00", "2,7,2020-01-02,5.00,15.00"]
+    report = await take_over(client, plain(), written(tmp_path, rows))
+    assert (report.posted, report.migration[0].agrees, report.reconciled) == (2, False, False)
 
 
 async def test_progress_goes_through_the_phases_and_ends_whole(ledger: LedgerClient, tmp_path: Path) -> None:
