@@ -116,12 +116,14 @@ _VALUED_BETWEEN = text(
       AND value_date <= :day
     """
 )
+# LIMIT keeps the planner from joining a page of entries with all transfers where young tables have no statistics.
 _ENTRIES = text(
     """
     SELECT e.number, e.transfer, e.amount, e.balance, e.booking_date, e.value_date,
            CASE WHEN t.debit = e.account THEN t.credit ELSE t.debit END, t.purpose, t.kind, t.recorded_at
-    FROM entries e
-    JOIN transfers t ON (t.book, t.shard, t.id) = (e.book, e.shard, e.transfer)
+    FROM entries e,
+         LATERAL (SELECT debit, credit, purpose, kind, recorded_at FROM transfers
+                  WHERE (book, shard, id) = (e.book, e.shard, e.transfer) LIMIT 1) t
     WHERE e.book = :book AND e.shard = :shard AND e.account = :account AND e.number > :after AND e.number <= :last
       AND (NOT :by_value OR e.value_date BETWEEN :since AND :until)
     ORDER BY e.number LIMIT :limit

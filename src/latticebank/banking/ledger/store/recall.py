@@ -8,13 +8,17 @@ from latticebank.banking.ledger.model.accounts import AccountEvent
 from latticebank.banking.ledger.model.transfers import Reservation, Transfer
 from latticebank.banking.ledger.store.write import Connection
 
+# The balances are looked up one by one: a join could be planned over all entries of the shard where the tables are young
+# and have no statistics yet.
 TRANSFER_WITH_BALANCES = """
     SELECT t.seq, t.id, t.kind, t.outcome, t.debit, t.credit, t.amount, t.currency, t.purpose, t.booking_date,
            t.value_date, t.evidence_class, t.evidence, t.debit_entry, t.credit_entry,
-           coalesce(d.balance, 0), coalesce(c.balance, 0), t.reference, t.chain
+           coalesce((SELECT d.balance FROM entries d
+                     WHERE (d.book, d.shard, d.account, d.number) = (t.book, t.shard, t.debit, t.debit_entry)), 0),
+           coalesce((SELECT c.balance FROM entries c
+                     WHERE (c.book, c.shard, c.account, c.number) = (t.book, t.shard, t.credit, t.credit_entry)), 0),
+           t.reference, t.chain
     FROM transfers t
-    LEFT JOIN entries d ON (d.book, d.shard, d.account, d.number) = (t.book, t.shard, t.debit, t.debit_entry)
-    LEFT JOIN entries c ON (c.book, c.shard, c.account, c.number) = (t.book, t.shard, t.credit, t.credit_entry)
 """
 _RECORDED = TRANSFER_WITH_BALANCES + "WHERE t.book = %s AND t.shard = %s AND t.id = ANY(%s)"
 _ACTS = """
