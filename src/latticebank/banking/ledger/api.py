@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import date
 from importlib.resources import files
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from fastapi import FastAPI, Path, Query, Request, Response
@@ -14,14 +14,12 @@ from latticebank.banking.ledger.model.accounts import (
     AccountKind,
     CloseAccount,
     FreezeAccount,
-    OpenAccount,
-    Party,
-    PartyRole,
     SetOverdraftLimit,
     UnfreezeAccount,
 )
 from latticebank.banking.ledger.service.ledger import Ledger, Period
 from latticebank.banking.ledger.service.metrics import WriterMetrics
+from latticebank.banking.ledger.service.openings import opening_command
 from latticebank.banking.ledger.service.views import account_view, entry_view, transfer_view
 from latticebank.banking.ledger.wire import (
     AccountKindWord,
@@ -33,6 +31,8 @@ from latticebank.banking.ledger.wire import (
     Basis,
     BatchAnswer,
     EntryPage,
+    OpeningBatch,
+    OpeningsAnswer,
     OrderBatch,
     OverdraftLimit,
     References,
@@ -62,6 +62,11 @@ from latticebank.values.money import CURRENCY_DIGITS, currency_digits, format_am
 MAX_BATCH_BYTES = 4 * 2**20
 """The largest body of a request: a full batch of orders."""
 
+# FastAPI cannot tell the schema of a body that msgspec reads.
+BULK: dict[str, Any] = {
+    "responses": {200: {"description": "An answer for each, in order.", "content": {"application/json": {}}}},
+    "openapi_extra": {"requestBody": {"required": True, "content": {"application/json": {}}}},
+}
 _RESTRICTIONS: dict[str, type[FreezeAccount | UnfreezeAccount | CloseAccount]] = {
     "freeze": FreezeAccount,
     "unfreeze": UnfreezeAccount,
@@ -86,17 +91,17 @@ async def open_account(
     caller: Annotated[Caller, permit("ledger:OpenAccount")],
 ) -> AccountView:
     """Open an account; the bank gives it its number."""
-    digits = currency_digits(opening.currency, "/currency")
-    limit = parse_amount(opening.overdraft_limit, digits, "/overdraft_limit") if opening.overdraft_limit else 0
-    kind = AccountKind[opening.kind.upper()]
-    if limit and not kind.of_customer:
-        raise InvalidValue("the bank's own accounts have no overdraft limit", field="/overdraft_limit")
-    parties = _parties(opening)
-    command = OpenAccount(key.bytes, kind, opening.currency, limit, opening.reference, parties, _actor(caller))
+    command = opening_command(key.bytes, opening, _actor(caller))
     ledger = _ledger(request)
-    shard = ledger.shard_for(key) if opening.shard is None else opening.shard
-    act = await ledger.act(command, shard)
+    act = await ledger.act(command, ledger.shard_for(key, opening.shard))
     return account_view(await ledger.account(act.account))
+
+
+@router.post("/accounts/batch", response_model=None, **BULK)
+async def open_accounts(request: Request, caller: Annotated[Caller, permit("ledger:OpenAccount")]) -> Response:
+    """Open accounts in bulk: each opening carries its own id, under which it happens at most once."""
+    batch = await read_json(request, OpeningBatch)
+    return _json(OpeningsAnswer(await _ledger(request).open_accounts(batch.openings, _actor(caller))))
 
 
 @router.get("/accounts")
@@ -205,17 +210,12 @@ async def restrict_account(
     return await _act(request, command)
 
 
-@router.post(
-    "/transfers",
-    response_model=None,
-    responses={200: {"description": "An answer for each order.", "content": {"application/json": {}}}},
-    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {}}}},
-)
+@router.post("/transfers", response_model=None, **BULK)
 async def order_transfers(request: Request, _: Annotated[Caller, permit("ledger:PostTransfers")]) -> Response:
     """Post, reserve, void and reverse in bulk: each order carries its own id, under which it happens at most once."""
     batch = await read_json(request, OrderBatch)
     answers = await _ledger(request).order(batch.orders)
-    return Response(msgspec.json.encode(BatchAnswer(answers)), media_type="application/json")
+    return _json(BatchAnswer(answers))
 
 
 @router.get("/transfers/{id}")
@@ -236,13 +236,8 @@ async def _act(
     return account_view(await ledger.account(command.account))
 
 
-def _parties(opening: AccountOpening) -> tuple[Party, ...]:
-    owners = [Party(reference, PartyRole.OWNER) for reference in opening.owners]
-    mandates = [Party(reference, PartyRole.MANDATE) for reference in opening.mandates]
-    parties = (*owners, *mandates)
-    if len({party.reference for party in parties}) < len(parties):
-        raise InvalidValue("a party is named twice", field="/owners")
-    return parties
+def _json(answer: msgspec.Struct) -> Response:
+    return Response(msgspec.json.encode(answer), media_type="application/json")
 
 
 def _actor(caller: Caller) -> str:

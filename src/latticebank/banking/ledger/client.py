@@ -13,6 +13,10 @@ from latticebank.banking.ledger.wire import (
     Basis,
     BatchAnswer,
     EntryPage,
+    OpeningAnswer,
+    OpeningBatch,
+    OpeningOrder,
+    OpeningsAnswer,
     Order,
     OrderAnswer,
     OrderBatch,
@@ -34,6 +38,13 @@ class LedgerClient(ServiceClient):
     async def open_account(self, key: UUID, opening: AccountOpening) -> AccountView:
         """Open an account under an idempotency key."""
         return await self.call("POST", f"{_ROOT}/accounts", AccountView, body=opening, idempotency_key=key)
+
+    async def open_accounts(self, openings: Sequence[OpeningOrder]) -> list[OpeningAnswer]:
+        """Return the answers to openings, in their order; to repeat them is safe."""
+        body = OpeningBatch(list(openings))
+        path = f"{_ROOT}/accounts/batch"
+        answer = await self.call("POST", path, OpeningsAnswer, body=body, idempotency_key=openings[0].id)
+        return answer.answers
 
     async def account(self, account: str) -> AccountView:
         """Return an account as it stands."""

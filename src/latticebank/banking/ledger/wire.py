@@ -19,6 +19,8 @@ MAX_PARTIES = 20
 _REFERENCE = r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}$"
 
 Reference = Annotated[str, Field(pattern=_REFERENCE, examples=["berka/576"])]
+ReferenceText = Annotated[str, msgspec.Meta(pattern=_REFERENCE)]
+PartyTexts = Annotated[list[ReferenceText], msgspec.Meta(max_length=MAX_PARTIES)]
 Amount = Annotated[str, Field(max_length=24, examples=["12.34"])]
 Currency = Annotated[str, Field(pattern="^[A-Z]{3}$", examples=["EUR"])]
 AccountKindWord = Literal["checking", "savings", "cash", "fees", "interest", "suspense", "settlement", "migration"]
@@ -166,8 +168,47 @@ class TransferView(_Message):
     evidence: str | None
 
 
+class OpeningOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """One account to be opened in bulk, under an id of its own; otherwise as `AccountOpening`."""
+
+    id: UUID
+    kind: AccountKindWord
+    currency: str
+    overdraft_limit: str | None = None
+    reference: ReferenceText | None = None
+    owners: PartyTexts = []
+    mandates: PartyTexts = []
+    shard: Annotated[int, msgspec.Meta(ge=0, le=89)] | None = None
+
+
+class OpeningBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Accounts to be opened; each stands alone."""
+
+    openings: Annotated[list[OpeningOrder], msgspec.Meta(min_length=1, max_length=MAX_ORDERS)]
+
+
+class OpeningAnswer(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """The answer to one opening: "done" with the account's number, or the code of the refusal."""
+
+    id: UUID
+    outcome: str
+    account: str | None = None
+
+
+class OpeningsAnswer(msgspec.Struct, frozen=True):
+    """The answers, in the order of the openings."""
+
+    answers: list[OpeningAnswer]
+
+
 class _Order(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="kind", kw_only=True
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    tag_field="kind",
+    kw_only=True,
+    gc=False,
 ):
     """One command of a batch. `linked` ties it to the next: all of a run of linked orders are done, or none.
 
@@ -182,7 +223,7 @@ class _Order(
 PurposeWord = Literal["transfer", "cash", "fee", "interest", "import", "rounding"]
 
 
-class PostOrder(_Order, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="post"):
+class PostOrder(_Order, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="post", gc=False):
     """Move an amount at once. `evidence` is the SHA-256 of what authorises it, in hexadecimal."""
 
     debit: str
@@ -195,7 +236,7 @@ class PostOrder(_Order, frozen=True, forbid_unknown_fields=True, omit_defaults=T
     evidence: str | None = None
 
 
-class ReserveOrder(_Order, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="reserve"):
+class ReserveOrder(_Order, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="reserve", gc=False):
     """Hold an amount for a posting to come, until `expires_at` if that is given."""
 
     debit: str
@@ -207,7 +248,9 @@ class ReserveOrder(_Order, frozen=True, forbid_unknown_fields=True, omit_default
     evidence: str | None = None
 
 
-class PostReservedOrder(_Order, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="post-reserved"):
+class PostReservedOrder(
+    _Order, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="post-reserved", gc=False
+):
     """Post a reservation in full, or a part of it; `currency` goes with the amount."""
 
     reservation: UUID
@@ -218,14 +261,14 @@ class PostReservedOrder(_Order, frozen=True, forbid_unknown_fields=True, omit_de
     value_date: date | None = None
 
 
-class VoidOrder(_Order, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="void"):
+class VoidOrder(_Order, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="void", gc=False):
     """Release a reservation, or the chain of reservations that it leads."""
 
     reservation: UUID
     account: str | None = None
 
 
-class ReverseOrder(_Order, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="reverse"):
+class ReverseOrder(_Order, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="reverse", gc=False):
     """Move the money of a posted transfer back."""
 
     transfer: UUID
@@ -242,7 +285,7 @@ class OrderBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     orders: Annotated[list[Order], msgspec.Meta(min_length=1, max_length=MAX_ORDERS)]
 
 
-class OrderAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
+class OrderAnswer(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The answer to one order: "done", or the code of the refusal. Balances are those after the entries made."""
 
     id: UUID

@@ -1,12 +1,11 @@
 """Opening the accounts of a source: those that are there already are found by reference, the others opened side by side."""
 
 from collections.abc import Iterator, Sequence
-from itertools import count
 
 from msgspec import Struct
 
 from latticebank.banking.ledger.client import LedgerClient
-from latticebank.banking.ledger.wire import MAX_ORDERS, AccountOpening, AccountView
+from latticebank.banking.ledger.wire import MAX_ORDERS, AccountOpening, AccountView, OpeningOrder
 from latticebank.banking.takeover.errors import CannotContinue
 from latticebank.banking.takeover.mapping import Mapping
 from latticebank.banking.takeover.owners import Parties
@@ -17,9 +16,10 @@ from latticebank.values.account_number import shard_of
 from latticebank.values.ids import derived_id
 from latticebank.values.money import CURRENCY_DIGITS, format_amount, parse_amount
 
-AT_ONCE = 64
-"""How many accounts are being opened at a time: the ledger takes as one batch what arrives together."""
-_TOLD_EVERY = 100
+OPENED_AT_ONCE = 2_000
+"""How many accounts are opened by one call."""
+RAISED_AT_ONCE = 64
+"""How many overdraft limits are being raised at a time: the ledger takes as one batch what arrives together."""
 
 
 class WantedAccount(Struct, frozen=True):
@@ -59,23 +59,25 @@ async def open_accounts(
     numbers = [found.get(reference_of(mapping, account.name), "") for account in wanted]
     missing = [place for place, number in enumerate(numbers) if not number]
     limits = {place: account.overdraft_limit for place, account in enumerate(wanted) if account.overdraft_limit}
-    done = count(len(wanted) - len(missing) + 1)
     progress(Phase.OPENING, len(wanted) - len(missing), len(wanted))
-
-    async def open_each(places: Iterator[int]) -> None:
-        for place in places:
-            numbers[place] = await _open(client, mapping, wanted[place])
-            if (opened := next(done)) % _TOLD_EVERY == 0:
-                progress(Phase.OPENING, opened, len(wanted))
+    for start in range(0, len(missing), OPENED_AT_ONCE):
+        places = missing[start : start + OPENED_AT_ONCE]
+        opened = await client.open_accounts([_opening(mapping, wanted[place]) for place in places])
+        for place, answer in zip(places, opened, strict=True):
+            if answer.account is None:
+                raise CannotContinue(
+                    f"{reference_of(mapping, wanted[place].name)} could not be opened: {answer.outcome}"
+                )
+            numbers[place] = answer.account
+        progress(Phase.OPENING, len(wanted) - len(missing) + start + len(places), len(wanted))
 
     async def raise_each(places: Iterator[int]) -> None:
         for place in places:
             limits[place] = await _raise_limit(client, mapping, wanted[place], numbers[place])
 
     kept = set(range(len(wanted))).difference(missing)
-    to_open, to_raise = iter(missing), (place for place in sorted(kept) if wanted[place].overdraft_needed)
-    await together(open_each(to_open) for _ in range(AT_ONCE))
-    await together(raise_each(to_raise) for _ in range(AT_ONCE))
+    to_raise = (place for place in sorted(kept) if wanted[place].overdraft_needed)
+    await together(raise_each(to_raise) for _ in range(RAISED_AT_ONCE))
     progress(Phase.OPENING, len(wanted), len(wanted))
     return OpenedAccounts(numbers, len(missing), limits)
 
@@ -110,9 +112,10 @@ async def _open_migration_account(client: LedgerClient, mapping: Mapping, curren
     return await client.open_account(key, opening)
 
 
-async def _open(client: LedgerClient, mapping: Mapping, account: WantedAccount) -> str:
+def _opening(mapping: Mapping, account: WantedAccount) -> OpeningOrder:
     limit = format_amount(account.overdraft_limit, CURRENCY_DIGITS[account.currency])
-    opening = AccountOpening(
+    return OpeningOrder(
+        derived_id(mapping.source.name, "account", account.name),
         mapping.accounts.kind,
         account.currency,
         overdraft_limit=limit if account.overdraft_limit else None,
@@ -120,8 +123,6 @@ async def _open(client: LedgerClient, mapping: Mapping, account: WantedAccount) 
         owners=account.parties.owners,
         mandates=account.parties.mandates,
     )
-    view = await client.open_account(derived_id(mapping.source.name, "account", account.name), opening)
-    return view.account
 
 
 async def _raise_limit(client: LedgerClient, mapping: Mapping, account: WantedAccount, number: str) -> int:

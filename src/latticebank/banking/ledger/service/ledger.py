@@ -7,16 +7,17 @@ from datetime import date
 from uuid import UUID
 
 from latticebank.banking.ledger.model.accounts import AccountCommand, AccountEvent, OpenAccount
-from latticebank.banking.ledger.model.decide import Answer
+from latticebank.banking.ledger.model.decide import Answer, Chain
 from latticebank.banking.ledger.model.posting import member_id
 from latticebank.banking.ledger.model.reasons import REASONS
 from latticebank.banking.ledger.model.transfers import DONE, Expire, Rejection, Transfer
 from latticebank.banking.ledger.service.metrics import WriterMetrics
+from latticebank.banking.ledger.service.openings import answer_to_opening, opening_command
 from latticebank.banking.ledger.service.orders import answer_to, chains_of
 from latticebank.banking.ledger.service.writer import ShardWriter
 from latticebank.banking.ledger.store import read
 from latticebank.banking.ledger.store.read import AccountRow, EntryRow, Period
-from latticebank.banking.ledger.wire import Basis, Order, OrderAnswer
+from latticebank.banking.ledger.wire import Basis, OpeningAnswer, OpeningOrder, Order, OrderAnswer
 from latticebank.kernel.database import Database
 from latticebank.kernel.http import IdempotencyKeyReused
 from latticebank.kernel.worker import Pace, Wake, keep_working
@@ -91,9 +92,30 @@ class Ledger:
                 for task in tasks:
                     task.cancel()
 
-    def shard_for(self, key: UUID) -> int:
-        """Return the shard on which an account is opened under this key, the same at each repetition."""
-        return key.int % len(self._writers)
+    def shard_for(self, key: UUID, wanted: int | None) -> int:
+        """Return the shard on which an account is opened under this key, the same at each repetition.
+
+        Raises:
+            InvalidValue: the bank does not have the shard that is wanted.
+
+        """
+        if wanted is not None and wanted >= len(self._writers):
+            raise InvalidValue(f"this bank has the shards 0 to {len(self._writers) - 1}", field="shard")
+        return key.int % len(self._writers) if wanted is None else wanted
+
+    async def open_accounts(self, openings: list[OpeningOrder], actor: str) -> list[OpeningAnswer]:
+        """Return the answers to a list of openings, in their order, once they are durable.
+
+        Raises:
+            InvalidValue: an opening is malformed; nothing was done.
+
+        """
+        placed: list[tuple[int, Chain]] = []
+        for place, order in enumerate(openings):
+            command = opening_command(order.id.bytes, order, actor, f"/openings/{place}")
+            placed.append((self.shard_for(order.id, order.shard), (command,)))
+        answers = await self._submit(placed)
+        return [answer_to_opening(order, answer) for order, [answer] in zip(openings, answers, strict=True)]
 
     async def order(self, orders: list[Order]) -> list[OrderAnswer]:
         """Return the answers to a list of orders, in their order, once they are durable.
@@ -102,13 +124,7 @@ class Ledger:
             InvalidValue: an order is malformed, or its accounts lie on several shards; nothing was done.
 
         """
-        placed = chains_of(orders, len(self._writers))
-        answers: list[list[Answer]] = [[] for _ in placed]
-        for shard in sorted({shard for shard, _ in placed}):
-            places = [place for place, (of, _) in enumerate(placed) if of == shard]
-            decided = await self._writers[shard].submit([placed[place][1] for place in places])
-            for place, answer in zip(places, decided, strict=True):
-                answers[place] = answer
+        answers = await self._submit(chains_of(orders, len(self._writers)))
         flat = [answer for chain in answers for answer in chain]
         return [answer_to(order, answer) for order, answer in zip(orders, flat, strict=True)]
 
@@ -208,6 +224,16 @@ class Ledger:
                 answers = await writer.submit([(Expire(member_id(each, minute), each),) for each in due])
                 released += sum(isinstance(a, Transfer) and a.outcome == DONE for [a] in answers)
         return released
+
+    async def _submit(self, placed: list[tuple[int, Chain]]) -> list[list[Answer]]:
+        """Give each chain to the writer of its shard; return the answers in the order of the chains."""
+        answers: list[list[Answer]] = [[] for _ in placed]
+        for shard in sorted({shard for shard, _ in placed}):
+            places = [place for place, (of, _) in enumerate(placed) if of == shard]
+            decided = await self._writers[shard].submit([placed[place][1] for place in places])
+            for place, answer in zip(places, decided, strict=True):
+                answers[place] = answer
+        return answers
 
     async def _existing(self, connection: read.Connection, number: int) -> AccountRow:
         row = await read.account(connection, self._book, shard_of(number), number)
