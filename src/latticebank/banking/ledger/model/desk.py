@@ -57,7 +57,7 @@ class Desk:
     """Collects what a batch decides. `now` is the instant of the batch, `today` its business date."""
 
     __slots__ = (
-        "_mark", "acts", "changed", "entries", "events", "known", "next_seq", "next_serial", "now", "opened",
+        "_links", "_mark", "acts", "changed", "entries", "events", "known", "next_seq", "next_serial", "now", "opened",
         "recorded", "references", "reservations", "resolved", "reversed", "shard", "today", "transfers",
     )  # fmt: skip
 
@@ -80,6 +80,9 @@ class Desk:
         self.events: list[AccountEvent] = []
         self.opened: list[Opened] = []
         self._mark: _Mark | None = None
+        self._links: dict[bytes, set[bytes]] = {}
+        for known in self.reservations.values():
+            self._link(known)
 
     def account(self, number: int) -> Account | None:
         """Return an account as the batch has left it so far; to be looked at only."""
@@ -101,8 +104,17 @@ class Desk:
 
     def reservations_of_chain(self, leader: bytes) -> list[Reservation]:
         """Return the reservations of the chain that `leader` leads, in order of their identifiers."""
-        members = {**self.reservations, **self.resolved}
-        return [members[identifier] for identifier in sorted(members) if members[identifier].chain == leader]
+        links = map(self.reservation, sorted(self._links[leader]))
+        return [link for link in links if link is not None]
+
+    def hold(self, reservation: Reservation) -> None:
+        """Keep a new reservation."""
+        self.resolved[reservation.id] = reservation
+        self._link(reservation)
+
+    def _link(self, reservation: Reservation) -> None:
+        if reservation.chain is not None:
+            self._links.setdefault(reservation.chain, set()).add(reservation.id)
 
     def record(self, transfer: Transfer) -> Transfer:
         """Keep the record of a command, which takes the next sequence number."""

@@ -64,7 +64,7 @@ def reserve(desk: Desk, command: Reserve, chain: bytes | None, expires_at: datet
         command.id, chain, command.debit, command.credit, command.amount, command.currency, command.purpose,
         command.evidence_class, command.evidence, expires_at, ReservationState.OPEN, None,
     )  # fmt: skip
-    desk.resolved[command.id] = reservation
+    desk.hold(reservation)
     return _record_without_entries(desk, command.id, Kind.RESERVE, reservation, None)
 
 
