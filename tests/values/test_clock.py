@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latticebank.values.clock import EPOCH, SystemClock, business_date
+from latticebank.values.clock import EPOCH, SystemClock, business_date, iso_day
 
 
 def test_the_clock_of_the_machine_tells_utc() -> None:
@@ -37,3 +37,12 @@ def test_a_time_without_an_offset_has_no_business_date() -> None:
 
 def test_the_epoch_is_that_of_unix() -> None:
     assert EPOCH.timestamp() == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["0", "20260331", "2026-W01-1", "2026-02-30", "2026-3-31", " 2026-03-31", 0, None]
+)
+def test_a_day_is_written_in_one_way_only(text: object) -> None:
+    with pytest.raises(ValueError, match=r"day|month"):
+        iso_day(text)
+    assert iso_day("2026-03-31") == date(2026, 3, 31)

@@ -1,8 +1,10 @@
 """Time comes from outside: every use case is given its clock."""
 
+import re
 from datetime import UTC, date, datetime
 from typing import Protocol
 
+_FULL_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -27,3 +29,15 @@ def business_date(instant: datetime) -> date:
     if instant.tzinfo is None:
         raise ValueError("an instant must be aware")
     return instant.astimezone(UTC).date()
+
+
+def iso_day(text: object) -> date:
+    """Return the day that ten characters such as "2026-03-31" name (RFC 3339, full-date).
+
+    Raises:
+        ValueError: any other form, also one that ISO 8601 knows.
+
+    """
+    if not isinstance(text, str) or _FULL_DATE.fullmatch(text) is None:
+        raise ValueError('a day is written like "2026-03-31"')
+    return date.fromisoformat(text)

@@ -344,3 +344,16 @@ async def test_a_chain_whose_second_name_is_taken_is_refused_and_holds_nobody_up
         await one(writer, post_reserved("all", "r1"))
     assert await one(writer, post_reserved("all again", "r1")) == 0
     assert broken_promises(auditor) == {}
+
+
+async def test_orders_that_resolve_too_many_reservations_are_refused_and_nothing_is_done(
+    writer: ShardWriter, auditor: Auditor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "MAX_RESERVATIONS", 2)
+    chain = tuple(reserve(f"r{n}", ANNA, CASH, 10) for n in range(3))
+    await writer.submit([chain])
+    with pytest.raises(writing.TooMuchAtOnce):
+        await writer.submit(alone([post_reserved("p", "r0")]))
+    assert broken_promises(auditor) == {}
+    monkeypatch.setattr(writing, "MAX_RESERVATIONS", 3)
+    assert outcome((await writer.submit(alone([post_reserved("p", "r0")])))[0][0]) == 0

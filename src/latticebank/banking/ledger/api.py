@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import FastAPI, Path, Query, Request, Response
+from pydantic import BeforeValidator
 
 from latticebank.banking.ledger.migrations import LEDGER_TABLES
 from latticebank.banking.ledger.model.accounts import (
@@ -55,6 +56,7 @@ from latticebank.kernel.http import (
 from latticebank.kernel.http.paging import DEFAULT_PAGE
 from latticebank.kernel.service import Context, Service
 from latticebank.values.account_number import format_account_number, parse_account_number, shard_of
+from latticebank.values.clock import iso_day
 from latticebank.values.errors import InvalidValue
 from latticebank.values.ids import parse_uuid
 from latticebank.values.money import CURRENCY_DIGITS, currency_digits, format_amount, parse_amount
@@ -75,6 +77,7 @@ _RESTRICTIONS: dict[str, type[FreezeAccount | UnfreezeAccount | CloseAccount]] =
 
 router = Router(prefix="/api/ledger", tags=["ledger"])
 
+Day = Annotated[date, BeforeValidator(iso_day)]
 AccountPath = Annotated[str, Path(description="The ten digits of the account.", examples=["1000000015"])]
 
 
@@ -150,7 +153,7 @@ async def read_balance(
     request: Request,
     account: AccountPath,
     _: Annotated[Caller, permit("ledger:ReadEntries")],
-    as_of: Annotated[date | None, Query(description="The last day that counts; today if left out.")] = None,
+    as_of: Annotated[Day | None, Query(description="The last day that counts; today if left out.")] = None,
     basis: Annotated[Basis, Query(description="Whether booking or value dates count.")] = "booking",
 ) -> BalanceView:
     """Show the balance at the end of a day, by booking or by value date."""
@@ -165,8 +168,8 @@ async def list_entries(
     request: Request,
     account: AccountPath,
     _: Annotated[Caller, permit("ledger:ReadEntries")],
-    since: Annotated[date | None, Query(alias="from", description="The first day, included.")] = None,
-    until: Annotated[date | None, Query(alias="to", description="The last day, included.")] = None,
+    since: Annotated[Day | None, Query(alias="from", description="The first day, included.")] = None,
+    until: Annotated[Day | None, Query(alias="to", description="The last day, included.")] = None,
     basis: Annotated[Basis, Query(description="Whether booking or value dates count.")] = "booking",
     limit: PageLimit = DEFAULT_PAGE,
     cursor: PageCursor = None,

@@ -92,15 +92,17 @@ class Ledger:
                 for task in tasks:
                     task.cancel()
 
-    def shard_for(self, key: UUID, wanted: int | None) -> int:
+    def shard_for(self, key: UUID, wanted: int | None, place: str = "") -> int:
         """Return the shard on which an account is opened under this key, the same at each repetition.
+
+        `place` is the JSON pointer to where it was asked for.
 
         Raises:
             InvalidValue: the bank does not have the shard that is wanted.
 
         """
         if wanted is not None and wanted >= len(self._writers):
-            raise InvalidValue(f"this bank has the shards 0 to {len(self._writers) - 1}", field="shard")
+            raise InvalidValue(f"this bank has the shards 0 to {len(self._writers) - 1}", field=f"{place}/shard")
         return key.int % len(self._writers) if wanted is None else wanted
 
     async def open_accounts(self, openings: list[OpeningOrder], actor: str) -> list[OpeningAnswer]:
@@ -112,8 +114,9 @@ class Ledger:
         """
         placed: list[tuple[int, Chain]] = []
         for place, order in enumerate(openings):
-            command = opening_command(order.id.bytes, order, actor, f"/openings/{place}")
-            placed.append((self.shard_for(order.id, order.shard), (command,)))
+            pointer = f"/openings/{place}"
+            command = opening_command(order.id.bytes, order, actor, pointer)
+            placed.append((self.shard_for(order.id, order.shard, pointer), (command,)))
         answers = await self._submit(placed)
         return [answer_to_opening(order, answer) for order, [answer] in zip(openings, answers, strict=True)]
 

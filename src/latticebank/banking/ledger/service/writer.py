@@ -37,6 +37,8 @@ MAX_BATCH = 8_192
 """The most commands that one batch, and so one submission, holds."""
 MAX_WAITING = 65_536
 """The most commands that may wait for a writer."""
+MAX_RESERVATIONS = 16_384
+"""The most reservations that one batch resolves, counted with those of the chains that its orders name."""
 MAX_REMEMBERED = 250_000
 """The most accounts whose balances a writer remembers."""
 _ATTEMPTS = 6
@@ -52,6 +54,14 @@ class LedgerBusy(BankError):
     code = "ledger-busy"
     title = "The ledger has more to do than it can take on"
     fault = Fault.UNAVAILABLE
+
+
+class TooMuchAtOnce(BankError):
+    """The orders of one submission touch more than one transaction takes on; nothing was done."""
+
+    code = "too-much-at-once"
+    title = "This is too much for one batch"
+    fault = Fault.TOO_LARGE
 
 
 @dataclass(slots=True)
@@ -161,7 +171,8 @@ class ShardWriter:
             if len(submissions) > 1:
                 await self._serve_halves(submissions)
                 return
-            _log.exception("a submission of %d commands could not be written", submissions[0].size)
+            if not isinstance(error, BankError):
+                _log.exception("a submission of %d commands could not be written", submissions[0].size)
             _fail(submissions[0], error)
         else:
             start = iter(answers)
@@ -237,6 +248,10 @@ class ShardWriter:
         recorded = await recall.recorded(*at, needs.ids) if wary else {}
         acts = await recall.acts(*at, needs.ids) if wary and needs.acts else {}
         reservations = await recall.reservations(*at, needs.reservations) if needs.reservations else {}
+        if len(reservations) > MAX_RESERVATIONS:
+            raise TooMuchAtOnce(
+                f"these orders resolve more than {MAX_RESERVATIONS} reservations at once", hint="send them in parts"
+            )
         named = [*needs.transfers, *(i for i in needs.reservations if i not in reservations)]
         if named:
             recorded |= await recall.recorded(*at, named)
