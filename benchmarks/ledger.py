@@ -3,16 +3,17 @@
 import asyncio
 import os
 import random
-from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from benchmarks import machine, tpcb
 from benchmarks.accounting import Memory, memory_of_server
 from benchmarks.child import Task, children
 from benchmarks.driving import Drive, drive, drive_at_rate, open_writer
-from benchmarks.server import Server, open_server
+from benchmarks.server import LEDGER, Server, open_server
 from benchmarks.turns import Figures, Tell, Variant, in_turns, rows_of
 from benchmarks.workloads import Workload, account_numbers, open_accounts, transfers
 from latticebank.banking.ledger.service.writer import ShardWriter
@@ -50,37 +51,77 @@ class Plan:
 
 
 async def measure(plan: Plan, folder: Path | None, tell: Tell) -> dict[str, Any]:
-    """Return the figures of the ledger on a new bank, or on the bank in this folder."""
+    """Return the figures of the ledger on new banks, one a round, or on the bank in this folder."""
     with open_server(folder) as server:
-        url = server.ledger()
-        tell(f"opening {plan.accounts:,} accounts and filling pgbench's tables")
         if plan.pgbench_seconds:
+            tell("filling pgbench's tables")
             tpcb.prepare(server, plan.pgbench_scale)
-        async with open_writer(url) as writer:
-            accounts = await open_accounts(writer, url, 0, plan.accounts)
-            if server.kept:
-                accounts = account_numbers(url, 0)
-            document: dict[str, Any] = {"machine": machine.facts(url, server.folder), "accounts": len(accounts)}
+        document: dict[str, Any] = {"machine": machine.facts(server.ledger(), server.folder)}
+        async with _Bank(plan, server) as bank:
+            await bank.renew(0)
+            document["accounts"] = len(bank.accounts)
             if 1 in plan.processes:
-                alone = _Alone(plan, server, writer, accounts)
-                figures = await in_turns(alone.variants(), plan.rounds, tell)
+                figures = await in_turns(_Alone(plan, bank).variants(), plan.rounds, tell, bank.renew)
                 document["rows"] = rows_of(figures, YARDSTICK)
-        if 2 in plan.processes:
-            document["processes"] = rows_of(await _apart(plan, server, url, len(accounts), tell), YARDSTICK)
-        if plan.streamed:
-            tell("looking at memory under load")
-            document["memory"] = _memory(plan, server, url, len(accounts))
+            if 2 in plan.processes:
+                document["processes"] = rows_of(await _apart(plan, bank, tell), YARDSTICK)
+            if plan.streamed:
+                tell("looking at memory under load")
+                await bank.renew(0)
+                document["memory"] = _memory(plan, bank)
         return document
+
+
+class _Bank:
+    """The bank that is measured on. A new one is made for each round, lest its history grow from round to round."""
+
+    def __init__(self, plan: Plan, server: Server) -> None:
+        self.server = server
+        self.url = ""
+        self.accounts: list[int] = []
+        self._plan = plan
+        self._opened = AsyncExitStack()
+        self._writer: ShardWriter | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._opened.aclose()
+
+    @property
+    def writer(self) -> ShardWriter:
+        """The writer of its first shard, in this process."""
+        if self._writer is None:
+            raise AssertionError("the bank is renewed before the first round")
+        return self._writer
+
+    async def renew(self, _: int) -> None:
+        """Open a new bank in place of the old one; a bank in a named folder stays as it is."""
+        if self._writer is not None and self.server.kept:
+            return
+        await self._opened.aclose()
+        if not self.server.kept:
+            self.server.drop(LEDGER)
+        self.url = self.server.ledger()
+        self._writer = await self._opened.enter_async_context(open_writer(self.url))
+        await open_accounts(self._writer, self.url, 0, self._plan.accounts)
+        self.accounts = account_numbers(self.url, 0)
+
+    async def open_second_shard(self, _: int) -> None:
+        """Renew, with as many accounts on a second shard; a named bank has one only, and an empty one is no fair pair."""
+        await self.renew(0)
+        if not self.server.kept:
+            async with open_writer(self.url, 1) as writer:
+                await open_accounts(writer, self.url, 1, len(self.accounts))
 
 
 class _Alone:
     """The variants of one writer in this process."""
 
-    def __init__(self, plan: Plan, server: Server, writer: ShardWriter, accounts: list[int]) -> None:
+    def __init__(self, plan: Plan, bank: _Bank) -> None:
         self._plan = plan
-        self._server = server
-        self._writer = writer
-        self._accounts = accounts
+        self._bank = bank
         self._chance = random.Random(os.getpid())
         self._ids = Uuid7Source(SystemClock())
 
@@ -102,21 +143,21 @@ class _Alone:
     def _closed(self, kind: Workload, size: int, outstanding: int, against: str | None = None) -> Variant:
         async def run() -> Drive:
             number = self._plan.transfers_of(size if outstanding < SUBMITTERS else 25)
-            chains = transfers(kind, self._accounts, number, self._chance, self._ids)
-            return await drive(self._writer, self._server.pid, chains, size, outstanding)
+            chains = transfers(kind, self._bank.accounts, number, self._chance, self._ids)
+            return await drive(self._bank.writer, self._bank.server.pid, chains, size, outstanding)
 
         return Variant(_name(kind, size, outstanding), run, size, outstanding, against)
 
     def _open(self, rate: int) -> Variant:
         async def run() -> Drive:
             number = min(2 * rate, self._plan.transfers)
-            chains = transfers(Workload.RANDOM, self._accounts, number, self._chance, self._ids)
-            return await drive_at_rate(self._writer, self._server.pid, chains, rate, self._chance)
+            chains = transfers(Workload.RANDOM, self._bank.accounts, number, self._chance, self._ids)
+            return await drive_at_rate(self._bank.writer, self._bank.server.pid, chains, rate, self._chance)
 
         return Variant(f"open loop, singles at {rate:,}/s", run)
 
     async def _tpcb(self) -> Drive:
-        return await asyncio.to_thread(tpcb.run, self._server, self._plan.pgbench_seconds)
+        return await asyncio.to_thread(tpcb.run, self._bank.server, self._plan.pgbench_seconds)
 
 
 def _name(kind: Workload, size: int, outstanding: int) -> str:
@@ -124,42 +165,37 @@ def _name(kind: Workload, size: int, outstanding: int) -> str:
     return f"{kind}, batches of {size:,}{many}" if size > 1 else f"{kind}, singles{many}"
 
 
-async def _apart(plan: Plan, server: Server, url: str, accounts: int, tell: Tell) -> dict[str, Figures]:
+async def _apart(plan: Plan, bank: _Bank, tell: Tell) -> dict[str, Figures]:
     """Compare one writer in a process of its own with two, on the same shard and on a shard each."""
     layouts = {"one process": (0,), "two processes, one shard": (0, 0)}
-    if not server.kept:  # a named bank has one shard; an empty second one would be no fair pair
+    if not bank.server.kept:
         layouts["two processes, a shard each"] = (0, 1)
-        async with open_writer(url, 1) as writer:
-            await open_accounts(writer, url, 1, accounts)
-    figures: dict[str, Figures] = {}
+    variants = []
     for size in [size for size in plan.sizes if size >= min(_PAIRED_FROM, max(plan.sizes))]:
-        variants = []
         for layout, shards in layouts.items():
-            tasks = [
-                Task(url, shard, accounts, plan.transfers_of(size), size, seed=os.getpid() + place)
-                for place, shard in enumerate(shards)
-            ]
             against = f"one process, batches of {size:,}" if len(shards) > 1 else None
-            variants.append(Variant(f"{layout}, batches of {size:,}", _together(server, tasks), size, 2, against))
-        figures |= await in_turns(variants, plan.rounds, tell)
-    return figures
+            run = partial(_together, bank, plan.transfers_of(size), size, shards)
+            variants.append(Variant(f"{layout}, batches of {size:,}", run, size, 2, against))
+    return await in_turns(variants, plan.rounds, tell, bank.open_second_shard)
 
 
-def _together(server: Server, tasks: list[Task]) -> Callable[[], Awaitable[Drive]]:
-    async def run() -> Drive:
-        with children(tasks) as processes:
-            return processes.run(server.pid)[0]
+async def _together(bank: _Bank, number: int, size: int, shards: tuple[int, ...]) -> Drive:
+    accounts = len(bank.accounts)
+    tasks = [
+        Task(bank.url, shard, accounts, number, size, seed=os.getpid() + place) for place, shard in enumerate(shards)
+    ]
+    with children(tasks) as processes:
+        return processes.run(bank.server.pid)[0]
 
-    return run
 
-
-def _memory(plan: Plan, server: Server, url: str, accounts: int) -> list[dict[str, Any]]:
+def _memory(plan: Plan, bank: _Bank) -> list[dict[str, Any]]:
     """Look at a fresh writer that keeps nothing of what it drives, at rest and after each half of a long load."""
     size = max(plan.sizes)
-    task = Task(url, 0, accounts, max(1, plan.streamed // 2 // size) * size, size, streaming=True)
-    with children([task]) as processes:
-        [half], [whole] = processes.run(server.pid)[1], processes.run(server.pid)[1]
-        of_server = memory_of_server(server.pid)
+    number = max(1, plan.streamed // 2 // size) * size
+    postmaster = bank.server.pid
+    with children([Task(bank.url, 0, len(bank.accounts), number, size, streaming=True)]) as processes:
+        [half], [whole] = processes.run(postmaster)[1], processes.run(postmaster)[1]
+        of_server = memory_of_server(postmaster)
     seen = {
         "writer's process at rest": half.at_rest,
         f"after {half.transfers:,} transfers": half.under_load,

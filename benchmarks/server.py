@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
+from psycopg import sql
+
 from latticebank.banking.ledger.migrations import LEDGER_TABLES
 from latticebank.kernel.migrations import migrate
 from latticebank.runtime.postgres import EmbeddedPostgres
@@ -37,6 +40,11 @@ class Server:
         self.postgres.create_database(name)
         migrate(self.url(name), LEDGER_TABLES)
         return self.url(name)
+
+    def drop(self, name: str) -> None:
+        """Drop a database if it is there."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @contextmanager

@@ -65,12 +65,15 @@ class Figures:
         }
 
 
-async def in_turns(variants: Sequence[Variant], rounds: int, tell: Tell) -> dict[str, Figures]:
-    """Run every variant once a round, each round beginning with another one."""
+async def in_turns(
+    variants: Sequence[Variant], rounds: int, tell: Tell, renew: Callable[[int], Awaitable[None]]
+) -> dict[str, Figures]:
+    """Run every variant once a round, each round beginning with another one; `renew` is called before each."""
     figures = {variant.name: Figures(variant) for variant in variants}
     if len(figures) < len(variants):
         raise AssertionError("two variants have the same name")
     for number in range(rounds):
+        await renew(number)
         start = number * len(variants) // rounds
         for variant in [*variants[start:], *variants[:start]]:
             tell(f"round {number + 1} of {rounds}: {variant.name}")
