@@ -77,7 +77,7 @@ def batch(size: int, at: datetime) -> write.Batch:
     desk.entries = [entry(n) for n in range(size)]
     head = write.Head(2**62, 9_999_999, bytes(range(32)), at, UUID(bytes=named("writer")))
     told = Event(UUID(bytes=named("event")), "/latticebank/ledger", "a.b.v1", NOON, "s", "p", "c", "x/y", b"")
-    return write.Batch(desk, 1, head, outbox_parameters(7, 3, [told]))
+    return write.Batch(desk, 1, at, lambda: write.Seal(head, outbox_parameters(7, 3, [told])))
 
 
 TABLES = ("accounts", "transfers", "entries", "journal", "shard_heads")
@@ -92,7 +92,7 @@ async def written(url: str, by_copy: bool, size: int, at: datetime, monkeypatch:
         encoding.register(connection)
         assert await write.lock(connection, 7, 3) is None
         rows = batch(size, at)
-        await write.found(connection, 7, 3, rows.head)
+        await write.found(connection, 7, 3, rows.seal().head)
         for account in rows.desk.known.values():
             await connection.execute(
                 "INSERT INTO accounts VALUES (7, 3, %s, 0, 0, %s, 0, 0, '2020-01-01', 11, 1, 'EUR')",

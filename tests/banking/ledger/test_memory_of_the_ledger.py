@@ -71,6 +71,8 @@ async def test_an_account_that_changed_unseen_is_never_overwritten(database: Dat
         event = Event(head.writer, "/latticebank/ledger", "a.b.v1", NOON, "s", "p", "c", "x/y", b"")
         told_of = outbox_parameters(1, 0, [event])
         with pytest.raises(DatabaseUnavailable, match="in the way"):
-            await write.write(connection, 1, 0, write.Batch(desk, head.next_seq, head, told_of))
+            await write.write(
+                connection, 1, 0, write.Batch(desk, head.next_seq, head.recorded_at, lambda: write.Seal(head, told_of))
+            )
     finally:
         await connection.close()

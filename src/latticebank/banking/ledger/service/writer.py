@@ -275,12 +275,15 @@ class ShardWriter:
         )  # fmt: skip
 
     def _batch(self, desk: Desk, head: write.Head, now: datetime) -> write.Batch:
-        records = [transfer_record(transfer) for transfer in desk.transfers]
-        records += [act_record(event) for event in desk.events]
-        journal_link = link(head.journal_link, head.next_seq, now, records)
-        after = write.Head(desk.next_seq, desk.next_serial, journal_link, now, self._me)
-        events = batch_events(self._ids, self._book, self._shard, head.next_seq, desk, now)
-        return write.Batch(desk, head.next_seq, after, outbox_parameters(self._book, self._shard, events))
+        def seal() -> write.Seal:
+            records = [transfer_record(transfer) for transfer in desk.transfers]
+            records += [act_record(event) for event in desk.events]
+            journal_link = link(head.journal_link, head.next_seq, now, records)
+            after = write.Head(desk.next_seq, desk.next_serial, journal_link, now, self._me)
+            events = batch_events(self._ids, self._book, self._shard, head.next_seq, desk, now)
+            return write.Seal(after, outbox_parameters(self._book, self._shard, events))
+
+        return write.Batch(desk, head.next_seq, now, seal)
 
     def _remember(self, desk: Desk) -> None:
         """Keep the balances as they are now in the database, and count what was done."""

@@ -6,7 +6,7 @@ the previous holder committed. The caller has one connection for one shard and c
 """
 
 import asyncio
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -46,13 +46,21 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
+class Seal:
+    """What closes a batch: the head of the shard after it, and the row of the outbox that tells of it."""
+
+    head: Head
+    outbox: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
-    """What a batch writes: what the desk holds, the head after it, and the event that tells of it."""
+    """What a batch writes: what the desk holds, and its seal, which is made while the database is busy already."""
 
     desk: Desk
     first_seq: int
-    head: Head
-    outbox: tuple[object, ...]
+    recorded_at: datetime
+    seal: Callable[[], Seal]
 
 
 _LOCK = "SELECT pg_advisory_xact_lock(%s, %s)"
@@ -111,7 +119,7 @@ _INSERT_TRANSFERS = f"""
     SELECT %s, %s, n.seq, n.id, n.kind, n.outcome, n.debit, n.credit, n.amount, n.currency, n.purpose, n.booking,
            n.value, %s, n.evidence_class, n.evidence, n.debit_entry, n.credit_entry, n.reference, n.chain
     FROM unnest(%s::bigint[], %s::uuid[], %s::smallint[], %s::smallint[], %s::bigint[], %s::bigint[], %s::bigint[],
-                %s::text[], %s::smallint[], %s::date[], %s::date[], %s::smallint[], %s::bytea[], %s::bigint[], %s::bigint[],
+                %s::text[], %s::smallint[], %s::date[], %s::date[], %s::smallint[], %b::bytea[], %s::bigint[], %s::bigint[],
                 %s::uuid[], %s::uuid[])
         AS n (seq, id, kind, outcome, debit, credit, amount, currency, purpose, booking, value, evidence_class, evidence,
               debit_entry, credit_entry, reference, chain)
@@ -123,12 +131,18 @@ _INSERT_ENTRIES = f"""
     SELECT %s, %s, n.* FROM unnest(%s::bigint[], %s::bigint[], %s::uuid[], %s::bigint[], %s::bigint[], %s::date[],
                                    %s::date[]) AS n
 """  # noqa: S608  # only the list of columns is put in
-_UPSERT_RESERVATION = """
-    INSERT INTO reservations (book, shard, id, chain, debit, credit, amount, currency, purpose, evidence_class,
-                              evidence, expires_at, state, resolved_by)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-    ON CONFLICT (book, shard, id) DO UPDATE SET state = excluded.state, resolved_by = excluded.resolved_by
-    WHERE reservations.state = 1
+_WRITE_RESERVATIONS = """
+    WITH changed AS (
+        INSERT INTO reservations (book, shard, id, chain, debit, credit, amount, currency, purpose, evidence_class,
+                                  evidence, expires_at, state, resolved_by)
+        SELECT %s, %s, n.*
+        FROM unnest(%s::uuid[], %s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::smallint[],
+                    %s::smallint[], %b::bytea[], %s::timestamptz[], %s::smallint[], %s::uuid[]) AS n
+        ON CONFLICT (book, shard, id) DO UPDATE SET state = excluded.state, resolved_by = excluded.resolved_by
+        WHERE reservations.state = 1
+        RETURNING 1
+    )
+    SELECT require_rows(count(*), %s) FROM changed
 """
 _INSERT_LINK = """
     INSERT INTO journal (book, shard, first_seq, next_seq, recorded_at, link) VALUES (%s, %s, %s, %s, %s, %s)
@@ -184,14 +198,15 @@ async def write(connection: Connection, book: int, shard: int, batch: Batch) -> 
 
 
 async def _write(connection: Connection, book: int, shard: int, batch: Batch) -> None:
-    desk, at = batch.desk, batch.head.recorded_at
+    desk, at = batch.desk, batch.recorded_at
     known = [account for account in desk.changed.values() if account.number in desk.known]
     if len(desk.transfers) >= COPY_FROM:
-        await _copy(connection, book, shard, batch, known)
+        seal = await _copy(connection, book, shard, batch, known)
         async with connection.pipeline():
-            await _write_rest(connection, book, shard, batch)
+            await _write_rest(connection, book, shard, batch, seal)
             await connection.execute("COMMIT")
         return
+    seal = batch.seal()
     async with connection.pipeline():
         if known:
             await _update_accounts(connection, book, shard, known)
@@ -199,43 +214,48 @@ async def _write(connection: Connection, book: int, shard: int, batch: Batch) ->
             await connection.execute(_INSERT_TRANSFERS, (book, shard, at, *_transfer_columns(desk.transfers)))
         if desk.entries:
             await connection.execute(_INSERT_ENTRIES, (book, shard, *_entry_columns(desk.entries)))
-        await _write_rest(connection, book, shard, batch)
+        await _write_rest(connection, book, shard, batch, seal)
         await connection.execute("COMMIT")
 
 
-async def _copy(connection: Connection, book: int, shard: int, batch: Batch, known: Sequence[Account]) -> None:
-    """Write accounts, transfers and entries of a large batch, encoding one slice while the server takes another."""
-    desk, at = batch.desk, batch.head.recorded_at
+async def _copy(connection: Connection, book: int, shard: int, batch: Batch, known: Sequence[Account]) -> Seal:
+    """Write accounts, transfers and entries of a large batch, while the seal and the next slices are made."""
+    desk, at = batch.desk, batch.recorded_at
     update = asyncio.create_task(_update_accounts(connection, book, shard, known))
-    await asyncio.sleep(0)  # the statement is sent; the server works on it while the first slice is encoded
-    first = encoding.copy_transfers(book, shard, at, desk.transfers[:_SLICE])
-    await update
+    await asyncio.sleep(0)  # the statement is sent: the server works on it while the rest of this is made
+    try:
+        seal = batch.seal()
+        transfers = [encoding.copy_transfers(book, shard, at, rows) for rows in _slices(desk.transfers)]
+    finally:
+        await update
     cursor = connection.cursor()
     async with cursor.copy(_COPY_TRANSFERS) as copy:
-        await copy.write(encoding.COPY_HEADER + first)
-        for slice_ in _slices(desk.transfers, _SLICE):
-            await copy.write(encoding.copy_transfers(book, shard, at, slice_))
+        await copy.write(encoding.COPY_HEADER)
+        for encoded in transfers:
+            await copy.write(encoded)
         await copy.write(encoding.COPY_TRAILER)
     async with cursor.copy(_COPY_ENTRIES) as copy:
         await copy.write(encoding.COPY_HEADER)
-        for entries in _slices(desk.entries, 0):
+        for entries in _slices(desk.entries):
             await copy.write(encoding.copy_entries(book, shard, entries))
         await copy.write(encoding.COPY_TRAILER)
+    return seal
 
 
-async def _write_rest(connection: Connection, book: int, shard: int, batch: Batch) -> None:
+async def _write_rest(connection: Connection, book: int, shard: int, batch: Batch, seal: Seal) -> None:
     """Write what batches have little of, and the head; to be called within a pipeline."""
-    desk, head = batch.desk, batch.head
+    desk, head = batch.desk, seal.head
     if desk.opened:
         await _insert_opened(connection, book, shard, desk)
     if desk.events:
         await connection.execute(_INSERT_ACTS, (book, shard, head.recorded_at, *_act_columns(desk.events)))
-    for r in desk.resolved.values():
-        await connection.execute(_UPSERT_RESERVATION, (book, shard, *_reservation_row(r)))
+    if desk.resolved:
+        columns = _reservation_columns(list(desk.resolved.values()))
+        await connection.execute(_WRITE_RESERVATIONS, (book, shard, *columns, len(desk.resolved)))
     await connection.execute(
         _INSERT_LINK, (book, shard, batch.first_seq, head.next_seq, head.recorded_at, head.journal_link)
     )
-    await connection.execute(OUTBOX_INSERT, batch.outbox)
+    await connection.execute(OUTBOX_INSERT, seal.outbox)
     await connection.execute(
         _MOVE_HEAD,
         (head.next_seq, head.next_serial, head.journal_link, head.recorded_at, head.writer, book, shard),
@@ -338,17 +358,28 @@ def _entry_columns(rows: Sequence[Entry]) -> tuple[object, ...]:
     )
 
 
-def _reservation_row(r: Reservation) -> tuple[object, ...]:
+def _reservation_columns(rows: Sequence[Reservation]) -> tuple[object, ...]:
+    bigints, smallints = encoding.BigintArray.of, encoding.SmallintArray.of
     return (
-        UUID(bytes=r.id), _uuid(r.chain), r.debit, r.credit, r.amount, r.currency, r.purpose, r.evidence_class, r.evidence,
-        r.expires_at, r.state, _uuid(r.resolved_by),
-    )  # fmt: skip
+        [UUID(bytes=r.id) for r in rows],
+        [_uuid(r.chain) for r in rows],
+        bigints([r.debit for r in rows]),
+        bigints([r.credit for r in rows]),
+        bigints([r.amount for r in rows]),
+        [r.currency for r in rows],
+        smallints([r.purpose for r in rows]),
+        smallints([r.evidence_class for r in rows]),
+        [r.evidence for r in rows],
+        [r.expires_at for r in rows],
+        smallints([r.state for r in rows]),
+        [_uuid(r.resolved_by) for r in rows],
+    )
 
 
 def _uuid(value: bytes | None) -> UUID | None:
     return None if value is None else UUID(bytes=value)
 
 
-def _slices(rows: Sequence[Row], start: int) -> Iterator[Sequence[Row]]:
-    for at in range(start, len(rows), _SLICE):
+def _slices(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    for at in range(0, len(rows), _SLICE):
         yield rows[at : at + _SLICE]
