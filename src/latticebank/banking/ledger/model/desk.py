@@ -96,6 +96,7 @@ class Desk:
             self._mark.accounts[number] = copy(mine) if mine else None
         if mine is None:
             mine = self.changed[number] = copy(account)
+            mine.version += 1
         return mine
 
     def reservation(self, identifier: bytes) -> Reservation | None:

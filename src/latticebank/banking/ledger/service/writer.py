@@ -1,7 +1,8 @@
 """The one writer of a ledger shard: takes whatever has arrived as a batch, decides it, writes it, answers.
 
 While one batch is written the next one gathers, so that the load itself sets the size of the batches. Everything that
-changes the books goes this way, a freeze as well as a payment; so nothing can race a posting.
+changes the books goes this way, a freeze as well as a payment; so nothing can race a posting. Where so much has gathered
+that the next batch is full already, it is decided ahead, on what the books will be if the batch under way is written.
 
 Any number of processes may have a writer for the same shard: the lock of the shard makes them take turns, and the
 shard's head tells each whether another wrote since, in which case it forgets the balances it remembers.
@@ -41,6 +42,8 @@ MAX_RESERVATIONS = 16_384
 """The most reservations that one batch resolves, counted with those of the chains that its orders name."""
 MAX_REMEMBERED = 250_000
 """The most accounts whose balances a writer remembers."""
+AHEAD_FROM = 2_048
+"""So many commands that wait are decided while the batch before them is still being written."""
 _ATTEMPTS = 6
 _WARY_BATCHES = 100
 _TICK = timedelta(microseconds=1)
@@ -71,6 +74,17 @@ class _Submission:
     answers: "asyncio.Future[list[list[Answer]]]"
 
 
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """A batch decided on what was not written yet: good only while the writer's memory is of the same `age`."""
+
+    age: int
+    first_seq: int
+    now: datetime
+    desk: Desk
+    answers: list[list[Answer]]
+
+
 class ShardWriter:
     """Writes one shard. `run` must be running for `submit` to be answered."""
 
@@ -91,10 +105,16 @@ class ShardWriter:
         self._me = ids()
         self._waiting: deque[_Submission] = deque()
         self._waiting_size = 0
-        self._arrived = asyncio.Event()
+        self._due = asyncio.Event()
+        self._writing: asyncio.Task[None] | None = None
+        self._decided = False
         self._connection: write.Connection | None = None
+        # What the books are once the batch under way is written; forgotten as soon as that is not sure.
         self._accounts: dict[int, Account] = {}
         self._next_seq = 0
+        self._next_serial = 0
+        self._last_instant = EPOCH
+        self._age = 0
         self._wary = 0
         self._over = False
         metrics = metrics or WriterMetrics(CollectorRegistry())
@@ -124,21 +144,41 @@ class ShardWriter:
         submission = _Submission(chains, size, asyncio.get_running_loop().create_future())
         self._waiting.append(submission)
         self._waiting_size += size
-        self._arrived.set()
+        self._ring()
         return await submission.answers
 
     async def run(self) -> None:
         """Write batches until cancelled; whoever still waits then is told that the ledger is not available."""
         try:
             while True:
-                await self._arrived.wait()
-                await self._serve(self._take())
+                await self._due.wait()
+                self._due.clear()
+                submissions = self._take()
+                ahead = self._decide_ahead(submissions) if self._busy else None
+                if self._writing is not None:
+                    await self._writing
+                self._decided = False
+                self._writing = asyncio.create_task(self._serve(submissions, ahead))
+                self._writing.add_done_callback(lambda _: self._ring())
+                self._ring()
         finally:
             self._over = True
+            if self._writing is not None:
+                self._writing.cancel()
+                await asyncio.wait([self._writing])
             for submission in self._waiting:
                 _fail(submission, DatabaseUnavailable("the ledger is shutting down"))
             self._waiting.clear()
             await self._disconnect()
+
+    @property
+    def _busy(self) -> bool:
+        return self._writing is not None and not self._writing.done()
+
+    def _ring(self) -> None:
+        """Say that a batch is due: something waits, and no batch is under way, or it is decided and so much waits."""
+        if self._waiting and (not self._busy or (self._decided and self._waiting_size >= AHEAD_FROM)):
+            self._due.set()
 
     def _take(self) -> list[_Submission]:
         """Take whatever has arrived, as far as it fits one batch."""
@@ -150,16 +190,14 @@ class ShardWriter:
             if not submission.answers.cancelled():
                 taken.append(submission)
         self._waiting_size = sum(submission.size for submission in self._waiting)
-        if not self._waiting:
-            self._arrived.clear()
         return taken
 
-    async def _serve(self, submissions: list[_Submission]) -> None:
+    async def _serve(self, submissions: list[_Submission], ahead: _Ahead | None = None) -> None:
         """Answer submissions; one that the writer cannot digest must not take the others with it."""
         if not submissions:
             return
         try:
-            answers = await self._decide_and_write([chain for s in submissions for chain in s.chains])
+            answers = await self._decide_and_write([chain for s in submissions for chain in s.chains], ahead)
         except asyncio.CancelledError:
             for submission in submissions:
                 _fail(submission, DatabaseUnavailable("the ledger is shutting down; the outcome is not known"))
@@ -192,7 +230,7 @@ class ShardWriter:
             for submission in submissions:  # the end may come before the second half does
                 _fail(submission, DatabaseUnavailable("the ledger is shutting down"))
 
-    async def _decide_and_write(self, chains: Sequence[Chain]) -> list[list[Answer]]:
+    async def _decide_and_write(self, chains: Sequence[Chain], ahead: _Ahead | None) -> list[list[Answer]]:
         """Try until the batch is written: others may be quicker, connections may break."""
         needs = needs_of(chains)
         failure: Exception | None = None
@@ -202,45 +240,66 @@ class ShardWriter:
                 self._retries.inc()
             try:
                 with unavailability(), self._batch_seconds.time():
-                    return await self._attempt(chains, needs, wary=attempt > 0 or self._wary > 0)
+                    return await self._attempt(chains, needs, ahead, wary=attempt > 0 or self._wary > 0)
             except write.AlreadyRecorded as error:
                 # Some identifier is recorded already. Whoever repeats commands is likely to repeat more of them, and
                 # looking first is cheaper than writing a batch twice.
                 self._wary = _WARY_BATCHES
+                self._forget()
                 failure = error
             except DatabaseUnavailable as error:
                 failure = error
-                self._accounts.clear()
+                self._forget()
                 await self._disconnect()
                 await asyncio.sleep(0.05 * attempt)
             except BaseException:
-                self._accounts.clear()
+                self._forget()
                 await self._disconnect()
                 raise
         if isinstance(failure, write.AlreadyRecorded):  # not the command's own identifier, but one derived from it
             raise IdempotencyKeyReused from failure
         raise failure or AssertionError("at least one attempt was made")
 
-    async def _attempt(self, chains: Sequence[Chain], needs: Needs, *, wary: bool) -> list[list[Answer]]:
+    async def _attempt(
+        self, chains: Sequence[Chain], needs: Needs, ahead: _Ahead | None, *, wary: bool
+    ) -> list[list[Answer]]:
         connection = await self._connected()
         head = await write.lock(connection, self._book, self._shard)
         if head is None:
             head = write.Head(1, 0, GENESIS, EPOCH, self._me)
             await write.found(connection, self._book, self._shard, head)
         if head.writer != self._me or head.next_seq != self._next_seq:
-            self._accounts.clear()
-        books = await self._gather(connection, head, needs, wary=wary)
-        now = max(self._clock.now(), head.recorded_at + _TICK)
-        answers, desk = decide(books, chains, now)
+            self._forget()
+        if ahead is None or (ahead.age, ahead.first_seq) != (self._age, head.next_seq):
+            books = await self._gather(connection, head, needs, wary=wary)
+            now = max(self._clock.now(), head.recorded_at + _TICK)
+            answers, desk = decide(books, chains, now)
+        else:
+            answers, desk, now = ahead.answers, ahead.desk, ahead.now
+        self._remember(desk, now)
         if desk.next_seq == head.next_seq:
             await write.give_up(connection)
         else:
             await write.write(connection, self._book, self._shard, self._batch(desk, head, now))
-            self._remember(desk)
+            self._count(desk)
             self._database.published.ring()
-        self._next_seq = desk.next_seq
         self._wary = max(0, self._wary - 1)
         return answers
+
+    def _decide_ahead(self, submissions: list[_Submission]) -> _Ahead | None:
+        """Decide a batch while the one before it is being written; None where more must be known than is remembered."""
+        chains = [chain for submission in submissions for chain in submission.chains]
+        needs = needs_of(chains)
+        looks_further = needs.acts or needs.reservations or needs.transfers
+        if self._wary or looks_further or not needs.accounts <= self._accounts.keys():
+            return None
+        now = max(self._clock.now(), self._last_instant + _TICK)
+        books = Books(self._shard, self._next_seq, self._next_serial, self._accounts)
+        try:
+            answers, desk = decide(books, chains, now)
+        except Exception:  # noqa: BLE001 - it comes again when the batch is served, and is answered there
+            return None
+        return _Ahead(self._age, self._next_seq, now, desk, answers)
 
     async def _gather(self, connection: write.Connection, head: write.Head, needs: Needs, *, wary: bool) -> Books:
         """Load everything that the batch names and the writer does not remember."""
@@ -285,17 +344,24 @@ class ShardWriter:
 
         return write.Batch(desk, head.next_seq, now, seal)
 
-    def _remember(self, desk: Desk) -> None:
-        """Keep the balances as they are now in the database, and count what was done."""
-        for number, account in desk.changed.items():
-            if number in self._accounts:
-                account.version += 1
+    def _remember(self, desk: Desk, now: datetime) -> None:
+        """Keep what the books will be once this batch is written."""
         self._accounts.update(desk.changed)
+        self._next_seq, self._next_serial, self._last_instant = desk.next_seq, desk.next_serial, now
+        if len(self._accounts) > MAX_REMEMBERED:
+            self._accounts = dict(islice(self._accounts.items(), len(self._accounts) // 2, None))
+        self._decided = True
+        self._ring()
+
+    def _forget(self) -> None:
+        """Trust nothing that is remembered, nor what was decided upon it."""
+        self._accounts.clear()
+        self._age += 1
+
+    def _count(self, desk: Desk) -> None:
         refused = sum(t.outcome != DONE for t in desk.transfers) + sum(e.outcome != DONE for e in desk.events)
         self._refused.inc(refused)
         self._done.inc(len(desk.transfers) + len(desk.events) - refused)
-        if len(self._accounts) > MAX_REMEMBERED:
-            self._accounts = dict(islice(self._accounts.items(), len(self._accounts) // 2, None))
 
     async def _connected(self) -> write.Connection:
         if self._connection is None or self._connection.closed:

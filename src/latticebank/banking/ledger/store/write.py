@@ -80,11 +80,11 @@ _UPDATE_ACCOUNTS = """
     WITH changed AS (
         UPDATE accounts a
         SET balance = n.balance, held = n.held, overdraft_limit = n.overdraft_limit, entries = n.entries,
-            version = n.version + 1, last_booking = n.last_booking, status = n.status
+            version = n.version, last_booking = n.last_booking, status = n.status
         FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::date[],
                     %s::smallint[])
             AS n (account, balance, held, overdraft_limit, entries, version, last_booking, status)
-        WHERE a.book = %s AND a.shard = %s AND a.account = n.account AND a.version = n.version
+        WHERE a.book = %s AND a.shard = %s AND a.account = n.account AND a.version = n.version - 1
         RETURNING 1
     )
     SELECT require_rows(count(*), %s) FROM changed
@@ -199,7 +199,8 @@ async def write(connection: Connection, book: int, shard: int, batch: Batch) -> 
 
 async def _write(connection: Connection, book: int, shard: int, batch: Batch) -> None:
     desk, at = batch.desk, batch.recorded_at
-    known = [account for account in desk.changed.values() if account.number in desk.known]
+    opened = {new.account.number for new in desk.opened}
+    known = [account for account in desk.changed.values() if account.number not in opened]
     if len(desk.transfers) >= COPY_FROM:
         seal = await _copy(connection, book, shard, batch, known)
         async with connection.pipeline():
