@@ -1,6 +1,11 @@
-"""A made-up history of a bank in the shape of the Berka data set: a CSV file, and the mapping that reads it."""
+"""A made-up history of a bank in the shape of the Berka data set: a CSV file, and the mapping that reads it.
+
+It is made in a process of its own, so that the memory of an import is that of the import.
+"""
 
 import random
+import subprocess
+import sys
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -45,11 +50,17 @@ def write_history(folder: Path, rows: int) -> tuple[Path, Path]:
     """Write the mapping and a file of so many rows, the same each time; return their paths."""
     mapping, file = folder / "mapping.toml", folder / "history.csv"
     mapping.write_text(MAPPING, encoding="ascii")
+    subprocess.run([sys.executable, "-m", "benchmarks.history_file", str(file), str(rows)], check=True)
+    return mapping, file
+
+
+def main() -> None:
+    """Write the file that the command line names."""
+    file, rows = Path(sys.argv[1]), int(sys.argv[2])
     lines = sorted(_lines(rows), key=lambda each: each[0])
     with file.open("w", encoding="ascii") as out:
         out.write(_HEADING + "\n")
         out.writelines(f"{number};{line}\n" for number, (_, line) in enumerate(lines, start=1))
-    return mapping, file
 
 
 def _lines(rows: int) -> list[tuple[int, str]]:
@@ -73,3 +84,7 @@ def _lines(rows: int) -> list[tuple[int, str]]:
 
 def _money(minor: int) -> str:
     return f"{minor // 100}.{minor % 100:02d}"
+
+
+if __name__ == "__main__":
+    main()
