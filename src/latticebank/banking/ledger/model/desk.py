@@ -4,9 +4,10 @@ Nothing known is ever altered: an account is copied when a command first changes
 """
 
 from collections.abc import Mapping
-from copy import copy
 from dataclasses import dataclass, field
 from datetime import date, datetime
+
+from msgspec.structs import replace
 
 from latticebank.banking.ledger.model.accounts import Account, AccountEvent, Party
 from latticebank.banking.ledger.model.transfers import Entry, Reservation, Transfer
@@ -93,9 +94,9 @@ class Desk:
         number = account.number
         mine = self.changed.get(number)
         if self._mark is not None and number not in self._mark.accounts:
-            self._mark.accounts[number] = copy(mine) if mine else None
+            self._mark.accounts[number] = replace(mine) if mine else None
         if mine is None:
-            mine = self.changed[number] = copy(account)
+            mine = self.changed[number] = replace(account)
             mine.version += 1
         return mine
 

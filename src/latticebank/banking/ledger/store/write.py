@@ -6,10 +6,11 @@ the previous holder committed. The caller has one connection for one shard and c
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from operator import attrgetter
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -24,9 +25,8 @@ from latticebank.kernel.outbox import OUTBOX_INSERT
 
 COPY_FROM = 50
 """Batches of at least so many transfers are written by COPY, smaller ones by `unnest`."""
-_SLICE = 1_000
+_NUMBER, _ACCOUNT = attrgetter("number"), attrgetter("account")
 
-Row = TypeVar("Row")
 Connection = psycopg.AsyncConnection[Any]
 
 
@@ -200,7 +200,7 @@ async def write(connection: Connection, book: int, shard: int, batch: Batch) -> 
 async def _write(connection: Connection, book: int, shard: int, batch: Batch) -> None:
     desk, at = batch.desk, batch.recorded_at
     opened = {new.account.number for new in desk.opened}
-    known = [account for account in desk.changed.values() if account.number not in opened]
+    known = sorted((account for account in desk.changed.values() if account.number not in opened), key=_NUMBER)
     if len(desk.transfers) >= COPY_FROM:
         seal = await _copy(connection, book, shard, batch, known)
         async with connection.pipeline():
@@ -220,26 +220,23 @@ async def _write(connection: Connection, book: int, shard: int, batch: Batch) ->
 
 
 async def _copy(connection: Connection, book: int, shard: int, batch: Batch, known: Sequence[Account]) -> Seal:
-    """Write accounts, transfers and entries of a large batch, while the seal and the next slices are made."""
+    """Write accounts, transfers and entries of a large batch, while the seal and the rows to come are made."""
     desk, at = batch.desk, batch.recorded_at
     update = asyncio.create_task(_update_accounts(connection, book, shard, known))
     await asyncio.sleep(0)  # the statement is sent: the server works on it while the rest of this is made
     try:
         seal = batch.seal()
-        transfers = [encoding.copy_transfers(book, shard, at, rows) for rows in _slices(desk.transfers)]
+        transfers = encoding.copy_transfers(book, shard, at, desk.transfers)
     finally:
         await update
     cursor = connection.cursor()
     async with cursor.copy(_COPY_TRANSFERS) as copy:
-        await copy.write(encoding.COPY_HEADER)
-        for encoded in transfers:
-            await copy.write(encoded)
-        await copy.write(encoding.COPY_TRAILER)
+        await copy.write(encoding.COPY_HEADER + transfers + encoding.COPY_TRAILER)
+        # In the order of the index, so that an insert finds its page where the one before it left it; and made before
+        # the block ends, which waits for the server.
+        entries = encoding.copy_entries(book, shard, sorted(desk.entries, key=_ACCOUNT))
     async with cursor.copy(_COPY_ENTRIES) as copy:
-        await copy.write(encoding.COPY_HEADER)
-        for entries in _slices(desk.entries):
-            await copy.write(encoding.copy_entries(book, shard, entries))
-        await copy.write(encoding.COPY_TRAILER)
+        await copy.write(encoding.COPY_HEADER + entries + encoding.COPY_TRAILER)
     return seal
 
 
@@ -379,8 +376,3 @@ def _reservation_columns(rows: Sequence[Reservation]) -> tuple[object, ...]:
 
 def _uuid(value: bytes | None) -> UUID | None:
     return None if value is None else UUID(bytes=value)
-
-
-def _slices(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
-    for at in range(0, len(rows), _SLICE):
-        yield rows[at : at + _SLICE]
