@@ -152,7 +152,6 @@ class ShardWriter:
         try:
             while True:
                 await self._due.wait()
-                self._due.clear()
                 submissions = self._take()
                 ahead = self._decide_ahead(submissions) if self._busy else None
                 if self._writing is not None:
@@ -160,6 +159,8 @@ class ShardWriter:
                 self._decided = False
                 self._writing = asyncio.create_task(self._serve(submissions, ahead))
                 self._writing.add_done_callback(lambda _: self._ring())
+                # What rang while the last batch ended would have the next one decided on books that are not yet known.
+                self._due.clear()
                 self._ring()
         finally:
             self._over = True

@@ -25,6 +25,8 @@ from latticebank.kernel.outbox import OUTBOX_INSERT
 
 COPY_FROM = 50
 """Batches of at least so many transfers are written by COPY, smaller ones by `unnest`."""
+_PLANNED_FROM = 4_000
+"""An update of at least so many accounts is planned for their number."""
 _NUMBER, _ACCOUNT = attrgetter("number"), attrgetter("account")
 
 Connection = psycopg.AsyncConnection[Any]
@@ -76,14 +78,25 @@ _ACCOUNTS = """
     SELECT account, kind, currency, status, balance, held, overdraft_limit, entries, version, last_booking
     FROM accounts WHERE book = %s AND shard = %s AND account = ANY(%s)
 """
+_MOVE_ACCOUNTS = """
+    WITH changed AS (
+        UPDATE accounts a
+        SET balance = n.balance, entries = n.entries, version = n.version, last_booking = n.last_booking
+        FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::date[])
+            AS n (account, balance, entries, version, last_booking)
+        WHERE a.book = %s AND a.shard = %s AND a.account = n.account AND a.version = n.version - 1
+        RETURNING 1
+    )
+    SELECT require_rows(count(*), %s) FROM changed
+"""
 _UPDATE_ACCOUNTS = """
     WITH changed AS (
         UPDATE accounts a
-        SET balance = n.balance, held = n.held, overdraft_limit = n.overdraft_limit, entries = n.entries,
-            version = n.version, last_booking = n.last_booking, status = n.status
-        FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::date[],
+        SET balance = n.balance, entries = n.entries, version = n.version, last_booking = n.last_booking, held = n.held,
+            overdraft_limit = n.overdraft_limit, status = n.status
+        FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::date[], %s::bigint[], %s::bigint[],
                     %s::smallint[])
-            AS n (account, balance, held, overdraft_limit, entries, version, last_booking, status)
+            AS n (account, balance, entries, version, last_booking, held, overdraft_limit, status)
         WHERE a.book = %s AND a.shard = %s AND a.account = n.account AND a.version = n.version - 1
         RETURNING 1
     )
@@ -210,7 +223,7 @@ async def _write(connection: Connection, book: int, shard: int, batch: Batch) ->
     seal = batch.seal()
     async with connection.pipeline():
         if known:
-            await _update_accounts(connection, book, shard, known)
+            await _update_accounts(connection, book, shard, known, moved_only=not (desk.resolved or desk.events))
         if desk.transfers:
             await connection.execute(_INSERT_TRANSFERS, (book, shard, at, *_transfer_columns(desk.transfers)))
         if desk.entries:
@@ -222,7 +235,9 @@ async def _write(connection: Connection, book: int, shard: int, batch: Batch) ->
 async def _copy(connection: Connection, book: int, shard: int, batch: Batch, known: Sequence[Account]) -> Seal:
     """Write accounts, transfers and entries of a large batch, while the seal and the rows to come are made."""
     desk, at = batch.desk, batch.recorded_at
-    update = asyncio.create_task(_update_accounts(connection, book, shard, known))
+    update = asyncio.create_task(
+        _update_accounts(connection, book, shard, known, moved_only=not (desk.resolved or desk.events))
+    )
     await asyncio.sleep(0)  # the statement is sent: the server works on it while the rest of this is made
     try:
         seal = batch.seal()
@@ -300,24 +315,25 @@ def _act_columns(events: Sequence[AccountEvent]) -> tuple[object, ...]:
     )
 
 
-async def _update_accounts(connection: Connection, book: int, shard: int, accounts: Sequence[Account]) -> None:
+async def _update_accounts(
+    connection: Connection, book: int, shard: int, accounts: Sequence[Account], *, moved_only: bool
+) -> None:
+    """Write accounts; those of which postings alone moved something need fewer columns."""
     bigints = encoding.BigintArray.of
-    await connection.execute(
-        _UPDATE_ACCOUNTS,
-        (
-            bigints([a.number for a in accounts]),
-            bigints([a.balance for a in accounts]),
-            bigints([a.held for a in accounts]),
-            bigints([a.overdraft_limit for a in accounts]),
-            bigints([a.entries for a in accounts]),
-            bigints([a.version for a in accounts]),
-            encoding.DateArray.of([a.last_booking for a in accounts]),
-            encoding.SmallintArray.of([a.status for a in accounts]),
-            book,
-            shard,
-            len(accounts),
-        ),
-    )
+    statement = _MOVE_ACCOUNTS if moved_only else _UPDATE_ACCOUNTS
+    columns: list[object] = [
+        bigints([a.number for a in accounts]),
+        bigints([a.balance for a in accounts]),
+        bigints([a.entries for a in accounts]),
+        bigints([a.version for a in accounts]),
+        encoding.DateArray.of([a.last_booking for a in accounts]),
+    ]
+    if not moved_only:
+        columns += [bigints([a.held for a in accounts]), bigints([a.overdraft_limit for a in accounts])]
+        columns.append(encoding.SmallintArray.of([a.status for a in accounts]))
+    # A prepared plan, made for any number of rows, looks up one account after the other: for many that is dear.
+    prepare = len(accounts) < _PLANNED_FROM
+    await connection.execute(statement, (*columns, book, shard, len(accounts)), prepare=prepare)
 
 
 def _transfer_columns(rows: Sequence[Transfer]) -> tuple[object, ...]:
