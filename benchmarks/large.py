@@ -8,7 +8,7 @@ UUIDv7 in order, as those of a bank that grew over time are: they decide which p
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import count
@@ -98,7 +98,7 @@ async def _open_some(writer: ShardWriter, have: int, wanted: int, advance: Advan
         advance("opening accounts", end, wanted)
 
 
-async def _post(writer: ShardWriter, accounts: list[int], posted: int, wanted: int, advance: Advance) -> None:
+async def _post(writer: ShardWriter, accounts: Sequence[int], posted: int, wanted: int, advance: Advance) -> None:
     """Post the batches from where the bank stands; the last may be short, and then it is as short on each attempt."""
     places = iter(range(posted, wanted, MAX_BATCH))
     done = posted
@@ -116,7 +116,7 @@ async def _post(writer: ShardWriter, accounts: list[int], posted: int, wanted: i
     await asyncio.gather(*(post_in_turn() for _ in range(_UNDER_WAY)))
 
 
-def transfers_at(place: int, number: int, accounts: list[int]) -> list[Chain]:
+def transfers_at(place: int, number: int, accounts: Sequence[int]) -> list[Chain]:
     """Return the transfers from this place in the history of the bank, the same each time."""
     return transfers(Workload.RANDOM, accounts, number, random.Random(place), _ids_from(place))
 

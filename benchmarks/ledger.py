@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -80,7 +81,7 @@ class _Bank:
     def __init__(self, plan: Plan, server: Server) -> None:
         self.server = server
         self.url = ""
-        self.accounts: list[int] = []
+        self.accounts: Sequence[int] = ()
         self._plan = plan
         self._opened = AsyncExitStack()
         self._writer: ShardWriter | None = None
