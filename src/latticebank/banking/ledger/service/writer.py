@@ -107,7 +107,7 @@ class ShardWriter:
         self._waiting_size = 0
         self._due = asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
-        self._decided = False
+        self._sent = False
         self._connection: write.Connection | None = None
         # What the books are once the batch under way is written; forgotten as soon as that is not sure.
         self._accounts: dict[int, Account] = {}
@@ -156,7 +156,7 @@ class ShardWriter:
                 ahead = self._decide_ahead(submissions) if self._busy else None
                 if self._writing is not None:
                     await self._writing
-                self._decided = False
+                self._sent = False
                 self._writing = asyncio.create_task(self._serve(submissions, ahead))
                 self._writing.add_done_callback(lambda _: self._ring())
                 # What rang while the last batch ended would have the next one decided on books that are not yet known.
@@ -177,8 +177,8 @@ class ShardWriter:
         return self._writing is not None and not self._writing.done()
 
     def _ring(self) -> None:
-        """Say that a batch is due: something waits, and no batch is under way, or it is decided and so much waits."""
-        if self._waiting and (not self._busy or (self._decided and self._waiting_size >= AHEAD_FROM)):
+        """Say that a batch is due: something waits, and no batch is under way, or it is sent and so much waits."""
+        if self._waiting and (not self._busy or (self._sent and self._waiting_size >= AHEAD_FROM)):
             self._due.set()
 
     def _take(self) -> list[_Submission]:
@@ -343,7 +343,7 @@ class ShardWriter:
             events = batch_events(self._ids, self._book, self._shard, head.next_seq, desk, now)
             return write.Seal(after, outbox_parameters(self._book, self._shard, events))
 
-        return write.Batch(desk, head.next_seq, now, seal)
+        return write.Batch(desk, head.next_seq, now, seal, self._offer_to_decide_ahead)
 
     def _remember(self, desk: Desk, now: datetime) -> None:
         """Keep what the books will be once this batch is written."""
@@ -351,7 +351,10 @@ class ShardWriter:
         self._next_seq, self._next_serial, self._last_instant = desk.next_seq, desk.next_serial, now
         if len(self._accounts) > MAX_REMEMBERED:
             self._accounts = dict(islice(self._accounts.items(), len(self._accounts) // 2, None))
-        self._decided = True
+
+    def _offer_to_decide_ahead(self) -> None:
+        """Let the next batch be decided now that the database is busy with this one, and not before it is."""
+        self._sent = True
         self._ring()
 
     def _forget(self) -> None:

@@ -57,12 +57,16 @@ class Seal:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a batch writes: what the desk holds, and its seal, which is made while the database is busy already."""
+    """What a batch writes: what the desk holds, and its seal, which is made while the database is busy already.
+
+    `sent` is told when a large batch has been sent and the database will be busy with it for a while.
+    """
 
     desk: Desk
     first_seq: int
     recorded_at: datetime
     seal: Callable[[], Seal]
+    sent: Callable[[], None] = lambda: None
 
 
 _LOCK = "SELECT pg_advisory_xact_lock(%s, %s)"
@@ -252,6 +256,7 @@ async def _copy(connection: Connection, book: int, shard: int, batch: Batch, kno
         entries = encoding.copy_entries(book, shard, sorted(desk.entries, key=_ACCOUNT))
     async with cursor.copy(_COPY_ENTRIES) as copy:
         await copy.write(encoding.COPY_HEADER + entries + encoding.COPY_TRAILER)
+        batch.sent()
     return seal
 
 
