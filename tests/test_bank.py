@@ -263,7 +263,12 @@ async def test_every_problem_is_explained_at_the_address_of_its_type(tmp_path: P
     bank = bank_of(tmp_path, ledger())
     told = problem(await ask(bank, "/nothing-here", "GET"))
     assert told.type == "/problems/no-such-path"
-    for kind in ("/problems/forbidden", "/problems/idempotency-key-reused", "/problems/unsupported-media-type", told.type):
+    for kind in (
+        "/problems/forbidden",
+        "/problems/idempotency-key-reused",
+        "/problems/unsupported-media-type",
+        told.type,
+    ):
         explained = await ask(bank, kind)
         assert explained.status == 200, kind
         assert json.loads(explained.body)["advice"]

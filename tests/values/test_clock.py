@@ -39,9 +39,7 @@ def test_the_epoch_is_that_of_unix() -> None:
     assert EPOCH.timestamp() == 0
 
 
-@pytest.mark.parametrize(
-    "text", ["1", "20260331", "2026-W01-1", "2026-02-30", "2026-3-31", " 2026-03-31", 0, None]
-)
+@pytest.mark.parametrize("text", ["1", "20260331", "2026-W01-1", "2026-02-30", "2026-3-31", " 2026-03-31", 0, None])
 def test_a_day_is_written_in_one_way_only(text: object) -> None:
     with pytest.raises(ValueError, match=r"day|month"):
         iso_day(text)
