@@ -99,9 +99,9 @@ def test_the_books_are_proved(bank: Folder) -> None:
     ],
 )
 def test_bad_input_gets_a_message_and_an_exit_code(
-    open_bank: RunningBank, arguments: tuple[str, ...], code: int, told: str
+    bank: Folder, arguments: tuple[str, ...], code: int, told: str
 ) -> None:
-    done = open_bank.folder.run(*arguments)
+    done = bank.run(*arguments)
     assert (done.returncode, done.stdout) == (code, "")
     assert told in done.stderr
     assert "Traceback" not in done.stderr

@@ -10,7 +10,7 @@ import typer
 
 from latticebank import __version__
 from latticebank.cli import books, running, takeover
-from latticebank.cli.console import tell_error
+from latticebank.cli.console import alone, tell_error
 from latticebank.values.errors import BankError
 
 INTERRUPTED = 130
@@ -41,20 +41,12 @@ def latticebank(
 def main() -> None:
     """Run the command line."""
     try:
-        app()
-    except* BankError as errors:
-        for error in _flat(errors):
-            tell_error(error)
-        sys.exit(1)
-    except* (KeyboardInterrupt, BrokenPipeError):
+        with alone():
+            app()
+    except BankError as error:
+        tell_error(error)
+    except (KeyboardInterrupt, BrokenPipeError):
         sys.exit(INTERRUPTED)
-
-
-def _flat(group: BaseExceptionGroup[BaseException]) -> list[BankError]:
-    found: list[BankError] = []
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            found += _flat(error)
-        elif isinstance(error, BankError):
-            found.append(error)
-    return found
+    else:
+        return
+    sys.exit(1)

@@ -18,8 +18,20 @@ from latticebank.values.errors import BankError
 WIDE = 240
 """Columns of a table that no terminal shows: whoever reads it from a pipe wants the whole of every cell."""
 
-out = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else WIDE)
+err = Console(stderr=True, highlight=False, emoji=False)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Let what fails in a group of tasks come out alone: the first of the group, which made the others end."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        cause: BaseException = group
+        while isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[0]
+        raise cause from None
 
 
 def tell_error(error: BankError) -> None:
@@ -33,7 +45,7 @@ def tell_error(error: BankError) -> None:
 
 def write_json(value: Any) -> None:
     """Write a value as one JSON document."""
-    out.print(msgspec.json.format(msgspec.json.encode(value)).decode(), markup=False, soft_wrap=True)
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value)).decode() + "\n")
 
 
 def write_table(columns: Iterable[tuple[str, str]], rows: Iterable[Iterable[str | None]], title: str = "") -> None:

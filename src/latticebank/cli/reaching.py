@@ -8,7 +8,7 @@ import uvloop
 
 from latticebank.bank import SERVICES
 from latticebank.banking.ledger.client import LedgerClient
-from latticebank.cli.console import Steps
+from latticebank.cli.console import Steps, alone
 from latticebank.kernel.caller import read_operator_token
 from latticebank.kernel.settings import Settings, load_settings
 from latticebank.kernel.telemetry import configure_logs
@@ -43,7 +43,8 @@ def with_ledger(do: Callable[[LedgerClient], Awaitable[T]], *, create: bool = Fa
         async with ledger_client(settings, create=create) as ledger:
             return await do(ledger)
 
-    return uvloop.run(within())
+    with alone():
+        return uvloop.run(within())
 
 
 @asynccontextmanager
