@@ -119,20 +119,21 @@ INVARIANTS = (
     ),
     Invariant(
         "reservation-of-a-transfer",
-        "every reservation was recorded as such, and what resolved it is recorded too",
+        "every recorded reservation is kept as it was recorded, and what resolved it is recorded too",
         """
-        SELECT 'reservation ' || r.id,
-               format('state %%s; its record: %%s; resolved by: %%s', r.state,
-                      coalesce(t.amount::text, 'missing'), coalesce(s.kind::text, 'nothing'))
-        FROM reservations r
-        LEFT JOIN transfers t ON (t.book, t.shard, t.id) = (r.book, r.shard, r.id)
+        SELECT 'reservation ' || coalesce(r.id, t.id),
+               format('is %%s; recorded as %%s; resolved by: %%s', (r.state, r.debit, r.credit, r.amount, r.currency),
+                      (t.debit, t.credit, t.amount, t.currency), coalesce(s.kind::text, 'nothing'))
+        FROM (SELECT * FROM reservations WHERE book = %(book)s) r
+        FULL JOIN (SELECT * FROM transfers WHERE book = %(book)s AND kind = 2 AND outcome = 0) t
+            ON (t.shard, t.id) = (r.shard, r.id)
         LEFT JOIN transfers s ON (s.book, s.shard, s.id) = (r.book, r.shard, r.resolved_by)
-        WHERE r.book = %(book)s
-          AND ((t.kind, t.outcome, t.debit, t.credit, t.amount)
-               IS DISTINCT FROM (2::smallint, 0::smallint, r.debit, r.credit, r.amount)
-               OR (s.kind, s.outcome, s.reference) IS DISTINCT FROM
-                  (CASE r.state WHEN 2 THEN 3 WHEN 3 THEN 4 WHEN 4 THEN 5 END::smallint,
-                   CASE WHEN r.state > 1 THEN 0 END::smallint, CASE WHEN r.state > 1 THEN r.id END))
+        WHERE (t.debit, t.credit, t.amount, t.currency, t.purpose, t.evidence_class, t.evidence, t.chain)
+              IS DISTINCT FROM
+              (r.debit, r.credit, r.amount, r.currency, r.purpose, r.evidence_class, r.evidence, r.chain)
+           OR (s.kind, s.outcome, s.reference) IS DISTINCT FROM
+              (CASE r.state WHEN 2 THEN 3 WHEN 3 THEN 4 WHEN 4 THEN 5 END::smallint,
+               CASE WHEN r.state > 1 THEN 0 END::smallint, CASE WHEN r.state > 1 THEN r.id END)
         """,
     ),
     Invariant(
@@ -150,12 +151,12 @@ INVARIANTS = (
         "account-of-an-act",
         "every account was opened once, and stands as the last act on it left it",
         """
-        SELECT 'account ' || a.account,
+        SELECT 'account ' || coalesce(a.account, h.account),
                format('opened %%s times; by its history %%s, it is %%s', coalesce(h.opened, 0),
                       (h.status, h.kind, h.currency, h.overdraft_limit),
                       (a.status, a.kind, a.currency, a.overdraft_limit))
-        FROM accounts a
-        LEFT JOIN (SELECT book, shard, account, count(*) FILTER (WHERE act = 1) AS opened,
+        FROM (SELECT * FROM accounts WHERE book = %(book)s) a
+        FULL JOIN (SELECT book, shard, account, count(*) FILTER (WHERE act = 1) AS opened,
                           (array_agg(CASE act WHEN 2 THEN 2 WHEN 4 THEN 3 ELSE 1 END ORDER BY seq DESC)
                               FILTER (WHERE act <> 5))[1] AS status,
                           max(details ->> 'kind') FILTER (WHERE act = 1) AS kind,
@@ -164,8 +165,7 @@ INVARIANTS = (
                               FILTER (WHERE act IN (1, 5)))[1] AS overdraft_limit
                    FROM account_acts WHERE book = %(book)s AND outcome = 0 GROUP BY book, shard, account) h
             ON (h.book, h.shard, h.account) = (a.book, a.shard, a.account)
-        WHERE a.book = %(book)s
-          AND (h.opened, h.status, h.kind, h.currency,
+        WHERE (h.opened, h.status, h.kind, h.currency,
                CASE WHEN a.kind < 11 THEN h.overdraft_limit ELSE 9223372036854775807 END)
               IS DISTINCT FROM
               (1::bigint, a.status::integer,
@@ -192,6 +192,24 @@ INVARIANTS = (
                    WHERE book = %(book)s AND act = 1 AND outcome = 0 AND details ->> 'reference' IS NOT NULL) o
             ON (o.book, o.shard, o.account, o.facts) = (f.book, f.shard, f.account, f.facts)
         WHERE o.account IS NULL OR f.account IS NULL
+        """,
+    ),
+    Invariant(
+        "head-of-a-shard",
+        "every shard that holds anything has a head, which numbers the next account beyond all there are",
+        """
+        SELECT 'shard ' || s.shard,
+               CASE WHEN h.shard IS NULL THEN 'has no head'
+                    ELSE format('its head numbers the next account %%s, it has the number %%s', h.next_serial, s.last) END
+        FROM (SELECT shard, max(serial) AS last
+              FROM (SELECT shard, (account / 10) %% 10000000 AS serial FROM accounts WHERE book = %(book)s
+                    UNION ALL SELECT DISTINCT shard, -1 FROM transfers WHERE book = %(book)s
+                    UNION ALL SELECT DISTINCT shard, -1 FROM entries WHERE book = %(book)s
+                    UNION ALL SELECT DISTINCT shard, -1 FROM account_acts WHERE book = %(book)s
+                    UNION ALL SELECT DISTINCT shard, -1 FROM journal WHERE book = %(book)s) each
+              GROUP BY shard) s
+        LEFT JOIN shard_heads h ON h.book = %(book)s AND h.shard = s.shard
+        WHERE h.shard IS NULL OR h.next_serial <= s.last
         """,
     ),
     Invariant(
