@@ -95,7 +95,8 @@ def new_folder() -> Iterator[Callable[[], Folder]]:
 
     yield make
     for path in made:
-        EmbeddedPostgres(path / "bank" / "postgres").remove()
+        if (path / "bank" / "postgres").exists():
+            EmbeddedPostgres(path / "bank" / "postgres").remove()
         shutil.rmtree(path, ignore_errors=True)
 
 

@@ -90,6 +90,18 @@ def test_a_second_bank_on_the_same_folder_is_told_who_has_it(open_bank: RunningB
     assert "in use by process" in done.stderr
 
 
+def test_a_folder_of_somebody_else_is_left_alone(new_folder: NewFolder) -> None:
+    folder = new_folder()
+    folder.path.mkdir()
+    (folder.path / "thesis.doc").touch()
+    done = folder.run("up", "--port", "0")
+    assert (done.returncode, "foreign-data-folder" in done.stderr) == (1, True)
+    assert [each.name for each in folder.path.iterdir()] == ["thesis.doc"]
+    for unusable in (str(folder.path / "thesis.doc"), "/proc/bank"):
+        done = folder.run("up", "--port", "0", "--data", unusable)
+        assert (done.returncode, "unwritable-data-folder" in done.stderr) == (1, True)
+
+
 def test_a_port_in_use_is_told_before_anything_is_started(new_folder: NewFolder) -> None:
     folder = new_folder()
     with socket.create_server(("127.0.0.1", 0)) as taken:

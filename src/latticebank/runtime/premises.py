@@ -3,10 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+from latticebank.kernel.caller import TOKEN_FILE
 from latticebank.kernel.migrations import BUS_TABLES, migrate
 from latticebank.kernel.service import Service
 from latticebank.kernel.settings import BUS, Settings
+from latticebank.runtime.errors import ForeignDataFolder, UnwritableDataFolder
 from latticebank.runtime.postgres import EmbeddedPostgres
 from latticebank.values.errors import BankError, Fault
 
@@ -50,6 +53,7 @@ def open_premises(
         server = None
         urls = dict(given)
         if missing:
+            _refuse_foreign(settings.data)
             progress("Starting PostgreSQL")
             server = closing.enter_context(EmbeddedPostgres(settings.data / CLUSTER, progress=progress))
             for name in missing:
@@ -59,3 +63,19 @@ def open_premises(
             progress(f"Bringing the tables of the {name} up to date")
             migrate(urls[name], chain)
         yield Premises(urls, server)
+
+
+def _refuse_foreign(data: Path) -> None:
+    """Refuse a folder of somebody else's files, before anything is put beside them."""
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = {each.name for each in data.iterdir()}
+    except OSError as problem:
+        raise UnwritableDataFolder(
+            f"{data.absolute()} cannot be used: {problem.strerror}", hint="choose another folder with --data"
+        ) from problem
+    if found and not found & {CLUSTER, TOKEN_FILE}:
+        raise ForeignDataFolder(
+            f"{data.absolute()} holds {min(found)!r} and no bank",
+            hint="give the bank a folder of its own with --data or LATTICEBANK_DATA",
+        )

@@ -37,6 +37,8 @@ async def test_accounts_are_opened_in_bulk_once_each(counter: Counter) -> None:
         ({"kind": "cash", "overdraft_limit": "1.00"}, "/openings/1/overdraft_limit"),
         ({"overdraft_limit": "1.0"}, "/openings/1/overdraft_limit"),
         ({"reference": "no blanks here"}, "/openings/1/reference"),
+        ({"reference": "1000000056"}, "/openings/1/reference"),
+        ({"kind": "cash", "owners": ["a"]}, "/openings/1/owners"),
         ({"owners": ["a", "a"]}, "/openings/1/owners"),
         ({"owners": [str(n) for n in range(21)]}, "/openings/1/owners"),
         ({"shard": 1}, "/openings/1/shard"),

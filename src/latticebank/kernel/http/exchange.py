@@ -10,6 +10,7 @@ from time import perf_counter
 from uuid import UUID
 
 import structlog
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from latticebank.kernel.http.permission import CALLER
@@ -64,6 +65,8 @@ class Exchange:
         except asyncio.CancelledError:
             answer.status = _ABANDONED
             raise
+        except ClientDisconnect:
+            answer.status = _ABANDONED  # nobody is there to be told
         except Exception as error:  # noqa: BLE001 - the edge of the application: what is not known here is a 500
             await self._tell(error, answer, scope, receive)
         finally:

@@ -4,7 +4,7 @@ from latticebank.banking.ledger.model.accounts import AccountEvent, AccountKind,
 from latticebank.banking.ledger.model.decide import Answer
 from latticebank.banking.ledger.model.transfers import DONE, Rejection
 from latticebank.banking.ledger.wire import AccountOpening, OpeningAnswer, OpeningOrder
-from latticebank.values.account_number import format_account_number
+from latticebank.values.account_number import DIGITS, format_account_number
 from latticebank.values.errors import BankError, InvalidValue
 from latticebank.values.money import currency_digits, parse_amount
 
@@ -19,6 +19,8 @@ def opening_command(key: bytes, opening: AccountOpening | OpeningOrder, actor: s
     try:
         digits = currency_digits(opening.currency)
         limit = parse_amount(opening.overdraft_limit, digits, "overdraft_limit") if opening.overdraft_limit else 0
+        if opening.reference is not None and opening.reference.isdigit() and len(opening.reference) == DIGITS:
+            raise InvalidValue("a reference of ten digits would be taken for an account number", field="reference")
         kind = AccountKind[opening.kind.upper()]
         if limit and not kind.of_customer:
             raise InvalidValue("the bank's own accounts have no overdraft limit", field="overdraft_limit")
@@ -28,6 +30,8 @@ def opening_command(key: bytes, opening: AccountOpening | OpeningOrder, actor: s
         )
         if len({party.reference for party in parties}) < len(parties):
             raise InvalidValue("a party is named twice", field="owners")
+        if parties and not kind.of_customer:
+            raise InvalidValue("the bank's own accounts have no owners or mandates", field="owners")
     except BankError as error:
         error.field = f"{place}/{error.field}"
         raise
