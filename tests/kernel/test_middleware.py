@@ -227,8 +227,10 @@ async def test_an_address_that_no_honest_client_sends_is_refused(
 
 
 async def test_odd_but_harmless_addresses_are_served(desk: Desk) -> None:
-    for query in ("name=a&name=b", "name", "&&&", "=", "%", "%zz", "name=%F0%9F%8F%A6", "tag=1&tag=2"):
+    for query in ("name=a", "name", "&&&", "name=%F0%9F%8F%A6", "name=%zz"):
         assert (await desk.ask("GET", f"/api/ledger/search?{query}")).status == 200
+    for query in ("name=a&name=b", "=", "%", "%zz", "colour=red"):
+        assert (await desk.ask("GET", f"/api/ledger/search?{query}")).status == 400
     assert (await desk.ask("GET", "/api/ledger/search?name=a+b%20c")).body == b'["a b c",null]'
     assert (await desk.ask("GET", "/api/ledger/named/%E2%82%AC")).body == '"€"'.encode()
 

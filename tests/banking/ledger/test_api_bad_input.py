@@ -228,3 +228,17 @@ async def _send(counter: Counter, case: Any, anna: str) -> tuple[int, bytes]:
     headers = {name: value for name, value in given.items() if name.lower() == "idempotency-key"}
     response = await counter.ask(case.method, path + (f"?{query}" if query else ""), body, headers=headers)
     return response.status, response.body
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("as-of=2020-01-01", "as-of"),
+        ("as_of=2020-01-01&as_of=2021-01-01", "as_of"),
+        ("basis=value&colour=red", "colour"),
+    ],
+)
+async def test_a_parameter_that_would_be_passed_over_is_refused(counter: Counter, query: str, field: str) -> None:
+    anna, _, _ = await counter.customers()
+    told = await counter.ask("GET", f"/accounts/{anna}/balance?{query}")
+    assert (told.status, said(told)["field"]) == (400, field)

@@ -1,11 +1,12 @@
 """The routes of a service: declared on a `Router`, read strictly, and none without a policy."""
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi.dependencies.models import Dependant
 from fastapi.params import Depends
 from fastapi.routing import APIRoute
 from starlette.requests import Request
@@ -14,7 +15,9 @@ from starlette.routing import BaseRoute
 
 from latticebank.kernel.http.body import StrictRequest
 from latticebank.kernel.http.permission import permits_of
-from latticebank.values.errors import BankError, Fault
+from latticebank.values.errors import BankError, Fault, InvalidValue
+
+_MAX_NAME = 60
 
 
 class UnfitRoute(BankError):
@@ -26,19 +29,44 @@ class UnfitRoute(BankError):
 
 
 class StrictRoute(APIRoute):
-    """A route that asks the policy before it reads the body, and reads the body strictly."""
+    """A route that asks the policy before it reads the body, and reads body and parameters strictly."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the handler of FastAPI with the permits in front."""
         handle = super().get_route_handler()
         permits = tuple(permits_of(self.dependant))
+        known = frozenset(_parameters_of(self.dependant))
 
         async def strictly(request: Request) -> Response:
             for permit in permits:
                 await permit(request)
+            _refuse_odd_parameters(request, known)
             return await handle(StrictRequest(request.scope, request.receive))
 
         return strictly
+
+
+def _parameters_of(dependant: Dependant) -> Iterator[str]:
+    """Yield the query parameters of a route, and of what it depends on."""
+    yield from (field.alias for field in dependant.query_params)
+    for dependency in dependant.dependencies:
+        yield from _parameters_of(dependency)
+
+
+def _refuse_odd_parameters(request: Request, known: frozenset[str]) -> None:
+    """Refuse a parameter that the route does not know, or that is given twice: it would quietly be passed over."""
+    seen: set[str] = set()
+    for name, _ in request.query_params.multi_items():
+        if name not in known:
+            told = (
+                f"there is no such parameter; there are: {', '.join(sorted(known))}"
+                if known
+                else "there are no parameters"
+            )
+            raise InvalidValue(told, field=name[:_MAX_NAME])
+        if name in seen:
+            raise InvalidValue("this parameter is given twice", field=name)
+        seen.add(name)
 
 
 class Router(APIRouter):
