@@ -27,6 +27,7 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.banks: list[RunningBank] = []
         self.environment = {**os.environ, "LATTICEBANK_DATA": str(path), "NO_COLOR": "1"}
 
     def run(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -59,6 +60,7 @@ class RunningBank:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        folder.banks.append(self)
         self.said = ""
         self.address = self._wait_for(OPEN)
 
@@ -75,6 +77,8 @@ class RunningBank:
 
     def end(self, how: signal.Signals = signal.SIGINT) -> int:
         """Signal the bank and return how it ended."""
+        if self.process.stdout is None or self.process.stdout.closed:
+            return self.process.returncode
         if self.process.poll() is None:
             self.process.send_signal(how)
         rest, _ = self.process.communicate(timeout=60)
@@ -85,16 +89,19 @@ class RunningBank:
 @pytest.fixture(scope="module")
 def new_folder() -> Iterator[Callable[[], Folder]]:
     """Makes data folders; whatever belongs to them goes in the end, wherever it lies."""
-    made: list[Path] = []
+    made: list[Folder] = []
 
     def make() -> Folder:
         path = Path(tempfile.mkdtemp(prefix="latticebank-cli-"))
         path.chmod(0o755)  # as root, the server runs as another user
-        made.append(path)
-        return Folder(path / "bank")
+        made.append(Folder(path / "bank"))
+        return made[-1]
 
     yield make
-    for path in made:
+    for folder in made:
+        path = folder.path.parent
+        for bank in folder.banks:  # those that a failed test left open
+            bank.end()
         if (path / "bank" / "postgres").exists():
             EmbeddedPostgres(path / "bank" / "postgres").remove()
         shutil.rmtree(path, ignore_errors=True)

@@ -9,6 +9,7 @@ from latticebank.kernel.caller import TOKEN_FILE
 from latticebank.kernel.migrations import BUS_TABLES, migrate
 from latticebank.kernel.service import Service
 from latticebank.kernel.settings import BUS, Settings
+from latticebank.runtime.data_folder import make_folder
 from latticebank.runtime.errors import ForeignDataFolder, UnwritableDataFolder
 from latticebank.runtime.postgres import EmbeddedPostgres
 from latticebank.values.errors import BankError, Fault
@@ -68,7 +69,7 @@ def open_premises(
 def _refuse_foreign(data: Path) -> None:
     """Refuse a folder of somebody else's files, before anything is put beside them."""
     try:
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(data)
         found = {each.name for each in data.iterdir()}
     except OSError as problem:
         raise UnwritableDataFolder(
