@@ -98,7 +98,7 @@ async def test_a_request_is_one_line_that_names_the_route_and_no_account(out: St
     router = Router(prefix="/api/ledger", dependencies=[permit("ledger:Read")])
 
     @router.get("/accounts/{number}")
-    async def account(number: str) -> None: ...
+    async def account(number: str, name: str) -> None: ...
 
     desk = desk_of(service_of(router), tmp_path)
     response = await desk.ask("GET", "/api/ledger/accounts/1000000010?name=Ada", operator=True)
