@@ -15,7 +15,7 @@ app = typer.Typer(help=__import__("benchmarks").__doc__, no_args_is_help=True, a
 
 @app.command()
 def large(
-    folder: Annotated[Path, typer.Option(help="Where the bank is built; 10M transfers take about 8 GB.")],
+    folder: Annotated[Path, typer.Option(help="Where the bank is built; 10M transfers took 17 GB.")],
     accounts: Annotated[int, typer.Option(min=2, help="How many accounts.")] = 1_000_000,
     transfers: Annotated[int, typer.Option(min=0, help="How many transfers between them.")] = 10_000_000,
 ) -> None:
