@@ -1,0 +1,1 @@
+"""Signatures, seals, fields at rest, passwords, canonical JSON, Merkle trees, tokens: pure; the room that names algorithms."""
