@@ -24,7 +24,7 @@ from latticebank.bank import SERVICES
 from latticebank.banking.ledger.client import LedgerClient
 from latticebank.banking.takeover.progress import Phase
 from latticebank.banking.takeover.run import take_over
-from latticebank.kernel.caller import read_operator_token
+from latticebank.kernel.credential_file import operator_credential
 from latticebank.kernel.settings import load_settings
 from latticebank.kernel.telemetry import configure_logs
 from latticebank.kernel.transports import HttpTransport
@@ -112,7 +112,7 @@ async def _bank_here(data: Path) -> AsyncIterator[Bank]:
         async with run_bank(settings, ["ledger"], premises) as bank:
             if premises.server is None:
                 raise RuntimeError("the benchmark needs the embedded database: unset LATTICEBANK_DATABASE_URLS")
-            client = LedgerClient(bank.context.transport("ledger"), _credential(data))
+            client = LedgerClient(bank.context.transport("ledger"), operator_credential(data))
             yield Bank(client, premises.server.pid, None, premises.database_urls["ledger"])
 
 
@@ -128,7 +128,7 @@ async def _bank_apart(data: Path) -> AsyncIterator[Bank]:
         transport = HttpTransport(presence.address)
         try:
             url = presence.database_urls["ledger"]
-            yield Bank(LedgerClient(transport, _credential(data)), _postmaster(url), server.pid, url)
+            yield Bank(LedgerClient(transport, operator_credential(data)), _postmaster(url), server.pid, url)
         finally:
             await transport.aclose()
     finally:
@@ -151,10 +151,6 @@ def _serve(data: Path) -> "subprocess.Popen[bytes]":
         env={**os.environ, "LATTICEBANK_LOG_LEVEL": "warning"},
         stdout=subprocess.DEVNULL,
     )
-
-
-def _credential(data: Path) -> Callable[[], str]:
-    return lambda: f"Bearer {read_operator_token(data)}"
 
 
 def _postmaster(url: str) -> int:

@@ -9,6 +9,7 @@ import uvloop
 from benchmarks import books, report
 from benchmarks import large as large_bank
 from benchmarks import ledger as ledger_alone
+from benchmarks import signed as signed_payments
 
 app = typer.Typer(help=__import__("benchmarks").__doc__, no_args_is_help=True, add_completion=False)
 
@@ -58,6 +59,30 @@ def import_books(
 ) -> None:
     """Measure the import of a CSV, reconciled: with the ledger in the same process, and with a bank apart over HTTP."""
     report.write(uvloop.run(books.measure(rows, rounds, report.tell)), json)
+
+
+@app.command()
+def signed(
+    payments: Annotated[int, typer.Option(min=64, help="Signed transfers of one run.")] = 6_400,
+    clients: Annotated[int, typer.Option(min=2, help="Customers who pay at once.")] = 64,
+    sizes: Annotated[str, typer.Option(help="Payments under one signature, of the signed batches.")] = "100,1000",
+    processes: Annotated[str, typer.Option(help="Numbers of bank processes.")] = "1,2",
+    rounds: Annotated[int, typer.Option(min=1, help="How often each variant runs, in turns.")] = 3,
+    payees: Annotated[int, typer.Option(min=1, help="Accounts that are paid.")] = 10_000,
+    pgbench_seconds: Annotated[int, typer.Option(min=0, help="How long pgbench runs each round; 0 leaves it out.")] = 4,
+    json: Annotated[Path | None, typer.Option(help="Write everything into this file as well.")] = None,
+) -> None:
+    """Measure signed payments through the whole bank over HTTP: one a request, and in signed batches."""
+    plan = signed_payments.Plan(
+        payments=payments,
+        clients=clients,
+        sizes=_numbers(sizes),
+        processes=_numbers(processes),
+        rounds=rounds,
+        payees=payees,
+        pgbench_seconds=pgbench_seconds,
+    )
+    report.write(uvloop.run(signed_payments.measure(plan, report.tell)), json)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

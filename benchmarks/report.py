@@ -38,6 +38,8 @@ def write(document: Mapping[str, Any], json: Path | None) -> None:
         out.print(f"{row['variant']}: {phases}; peak memory: {peaks}")
     if memory := document.get("memory"):
         out.print(_memory(memory))
+    if ceiling := document.get("ceiling"):
+        out.print_json(data=ceiling)
     if json is not None:
         json.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
 

@@ -91,5 +91,5 @@ def refused(answers: Sequence[Sequence[object]]) -> int:
 
 def _post(identifier: bytes, debit: int, credit: int, amount: int) -> Post:
     return Post(
-        identifier, debit, credit, amount, CURRENCY, int(Purpose.TRANSFER), int(EvidenceClass.OPERATOR), _EVIDENCE
+        identifier, debit, credit, amount, CURRENCY, int(Purpose.TRANSFER), int(EvidenceClass.PAYMENT), _EVIDENCE
     )

@@ -116,7 +116,7 @@ async def test_a_service_here_is_called_in_memory_and_another_over_http(tmp_path
     assert (await neighbour.send(request)).body == b'"internal ledger"'
 
     part = bank_of(tmp_path, ledger(), payments(), here=["ledger"])
-    async with served(part.app) as url, open_context(Settings(data=tmp_path), {}, peers={"ledger": url}) as context:
+    async with served(part.app) as url, open_context(Settings(data=tmp_path, peers={"ledger": url}), {}) as context:
         other = compose(["payments"], context, services={"ledger": ledger(), "payments": payments()})
         far = other.context.transport("ledger")
         assert isinstance(far, HttpTransport)

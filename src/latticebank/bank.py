@@ -1,10 +1,11 @@
 """The composition root: chosen services become one bank, with one ASGI application.
 
 A service that lives here is called in memory, any other over HTTP; nothing else in the house knows the difference.
+Where the gateway lives it is the door: what comes from outside passes it, what services say to each other does not.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -14,7 +15,13 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from latticebank.banking.ledger.api import SERVICE as LEDGER
-from latticebank.kernel.caller import OperatorAuthenticator, operator_token_digest
+from latticebank.banking.payments.api import SERVICE as PAYMENTS
+from latticebank.gateway.api.door import Door
+from latticebank.gateway.api.forwarding import Forwarding
+from latticebank.gateway.service import PhantomTokens
+from latticebank.kernel.authentication import TOKEN_ISSUER, CredentialAuthenticator, credentials_in, own_audiences
+from latticebank.kernel.caller import Authenticator, Credential
+from latticebank.kernel.credential_file import service_credential
 from latticebank.kernel.database import Database
 from latticebank.kernel.http import RouteRow, application, route_table
 from latticebank.kernel.http.front import front_router
@@ -22,14 +29,18 @@ from latticebank.kernel.http.health import Checks, Health, health_router, metric
 from latticebank.kernel.http.openapi import merged
 from latticebank.kernel.policy import KERNEL
 from latticebank.kernel.service import Context, Service, policy_of
-from latticebank.kernel.settings import Settings
+from latticebank.kernel.settings import GATEWAY, Settings
 from latticebank.kernel.telemetry import Metrics
+from latticebank.kernel.tokens import ServiceTokens, TokenAuthenticator
 from latticebank.kernel.transports import HttpTransport, MemoryTransport, Transport
+from latticebank.security.identity.api import SERVICE as IDENTITY
+from latticebank.security.identity.client import IdentityClient
+from latticebank.security.keys.api import SERVICE as KEYS
 from latticebank.values.clock import Clock, SystemClock
 from latticebank.values.errors import BankError, Fault
 from latticebank.values.ids import Uuid7Source
 
-SERVICES: dict[str, Service] = {LEDGER.name: LEDGER}
+SERVICES: dict[str, Service] = {service.name: service for service in (KEYS, IDENTITY, LEDGER, PAYMENTS)}
 """Every service that exists, by name, in the order in which they start."""
 
 PUBLIC = "/api/"
@@ -72,36 +83,56 @@ def compose(
 
     """
     wanted = list(names)
-    if unknown := [name for name in wanted if name not in services]:
+    if unknown := [name for name in wanted if name not in (*services, GATEWAY)]:
         raise UnknownService(
-            f"there is no service called {' or '.join(unknown)}", hint=f"there are: {' '.join(services)}"
+            f"there is no service called {' or '.join(unknown)}", hint=f"there are: {' '.join((*services, GATEWAY))}"
         )
     here = [service for name, service in services.items() if name in wanted]
-    _refuse_claims(here)
-    apart = len(here) < len(services)
-    return Bank(here, replace(context, policy=policy_of(here)), internal=apart if internal is None else internal)
+    elsewhere = [service for name, service in services.items() if name not in wanted]
+    _refuse_claims(services.values())
+    return Bank(
+        here,
+        replace(context, policy=policy_of(here)),
+        internal=bool(elsewhere) if internal is None else internal,
+        behind_the_door=elsewhere if GATEWAY in wanted else None,
+    )
 
 
 class Bank:
-    """Services that live together in one process. It is the ASGI application of them all."""
+    """Services that live together in one process. It is the ASGI application of them all.
 
-    def __init__(self, services: Iterable[Service], context: Context, *, internal: bool) -> None:
+    `behind_the_door` are the services elsewhere to which the gateway passes on what is theirs; None without a gateway.
+    """
+
+    def __init__(
+        self,
+        services: Iterable[Service],
+        context: Context,
+        *,
+        internal: bool,
+        behind_the_door: Iterable[Service] | None = None,
+    ) -> None:
         self._internal = internal
+        self._elsewhere = tuple(behind_the_door or ())
         self._services = tuple(services)
         self._apps: dict[str, FastAPI] = {}
         self._memory: dict[str, Transport] = {service.name: self._to(service.name) for service in self._services}
         self.context = replace(context, transport=self._transport_or(context.transport))
+        self.context = replace(self.context, credential=self._credential, authenticator=self._build_authenticator())
+        self._tokens: dict[str, ServiceTokens] = {}
         self.health = Health(self._checks)
         for service in self._services:
             self._apps[service.name] = service.build(self.context)
         self._front = self._build_front()
-        self._doors = tuple(
+        self._doors: tuple[tuple[str, ASGIApp], ...] = tuple(
             (prefix, self._apps[service.name])
             for service in self._services
             for prefix in service.prefixes
             if internal or not prefix.startswith(INTERNAL)
         )
-        self.context.policy.validate((row.action for row in self.route_table()), self._apps)
+        self._door = None if behind_the_door is None else self._build_door()
+        further = [action for service in self._services for action in service.further_actions]
+        self.context.policy.validate([*(row.action for row in self.route_table()), *further], self._apps)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -131,8 +162,8 @@ class Bank:
 
     @property
     def app(self) -> ASGIApp:
-        """The one ASGI application: the bank itself."""
-        return self
+        """What answers over HTTP: the door where the gateway lives here, else the services themselves."""
+        return self if self._door is None else self._door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request of ASGI by the service whose path it is, or run all lifespans."""
@@ -173,6 +204,46 @@ class Bank:
 
         return transport
 
+    def _reaches(self, name: str) -> bool:
+        if name in self._memory:
+            return True
+        with suppress(UnknownService):
+            self.context.transport(name)
+            return True
+        return False
+
+    def _build_authenticator(self) -> Authenticator:
+        """Return what knows callers: by tokens too, where there is a way to identity, which issues them."""
+        known = self.context.authenticator
+        if not isinstance(known, CredentialAuthenticator) or not self._reaches(TOKEN_ISSUER):
+            return known
+        issuer = IdentityClient(self.context.transport(TOKEN_ISSUER))
+        return TokenAuthenticator(known, issuer, self.context.settings.bank, self.context.clock)
+
+    def _credential(self, caller: str, audience: str) -> Credential:
+        """Return what a service of this process presents to another."""
+        own = service_credential(self.context.settings.data, caller)
+        if audience in own_audiences(caller):
+            return own
+        if caller not in self._tokens:
+            self._tokens[caller] = ServiceTokens(IdentityClient(self.context.transport(TOKEN_ISSUER), own))
+        return self._tokens[caller].for_audience(audience)
+
+    def _build_door(self) -> Door:
+        credential = self._credential(GATEWAY, TOKEN_ISSUER)
+        tokens = PhantomTokens(IdentityClient(self.context.transport(TOKEN_ISSUER), credential))
+        seconds = self.context.settings.request_timeout_seconds
+        ways = [(service, Forwarding(self.context.transport(service.name), seconds)) for service in self._elsewhere]
+        passed_on = [(prefix, way) for service, way in ways for prefix in service.prefixes if prefix.startswith(PUBLIC)]
+        self._doors = (*self._doors, *passed_on)
+        owners = (*self._services, *self._elsewhere)
+        return Door(self._public, tokens, lambda path: next((each.name for each in owners if each.owns(path)), None))
+
+    async def _public(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer what came through the door: never an internal route."""
+        internal = scope["type"] == "http" and scope["path"].startswith(INTERNAL)
+        await (self._front if internal else self)(scope, receive, send)
+
     def _build_front(self) -> FastAPI:
         front = Service(KERNEL, 8000, ("/",), None, "", lambda _: self._front)
         routers = (
@@ -206,12 +277,11 @@ async def open_context(
     settings: Settings,
     database_urls: Mapping[str, str],
     *,
-    peers: Mapping[str, str] | None = None,
     clock: Clock | None = None,
 ) -> AsyncIterator[Context]:
     """Open what the services of one process need, and close it in the end.
 
-    `database_urls` and `peers` give the URLs of databases and of services elsewhere, by the name of the service.
+    `database_urls` gives the URLs of databases by the name of the service; the settings say where other services are.
 
     Raises:
         UnsafeCredentialFile: the operator's token is open to others.
@@ -236,15 +306,23 @@ async def open_context(
 
     def transport(name: str) -> Transport:
         if name not in transports:
-            if name not in (peers or {}):
-                raise UnknownService(f"the address of {name} is not known", hint="run it here, or say where it is")
-            transports[name] = HttpTransport((peers or {})[name])
+            if name not in settings.peers:
+                raise UnknownService(
+                    f"the address of {name} is not known", hint=f"run it here, or set LATTICEBANK_PEERS__{name.upper()}"
+                )
+            transports[name] = HttpTransport(settings.peers[name])
         return transports[name]
 
-    authenticator = OperatorAuthenticator(operator_token_digest(settings.data), metrics.refused_credentials.inc)
+    def credential(caller: str, audience: str) -> Credential:
+        raise UnknownService(f"{caller} has nothing to present to {audience} outside of a bank")
+
+    known = credentials_in(settings.data, (*SERVICES, GATEWAY))
+    authenticator = CredentialAuthenticator(known, metrics.refused_credentials.inc)
     policy = policy_of(())
     try:
-        yield Context(settings, time, Uuid7Source(time), database, transport, authenticator, policy, metrics)
+        yield Context(
+            settings, time, Uuid7Source(time), database, transport, credential, authenticator, policy, metrics
+        )
     finally:
         async with AsyncExitStack() as closing:
             for opened in databases.values():

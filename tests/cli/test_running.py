@@ -14,6 +14,8 @@ from latticebank.runtime import processes
 from tests.cli.conftest import Folder, RunningBank
 
 NewFolder = Callable[[], Folder]
+DEMO_ACCOUNTS = 18
+"""Five of the bank's own, and one of everybody in the town."""
 
 
 def servers(folder: Folder) -> list[int]:
@@ -36,7 +38,7 @@ def healthy(address: str) -> bool:
     return bool(answer.status_code == 200 and answer.json()["ready"])
 
 
-def test_the_bank_opens_with_demo_books_and_ctrl_c_closes_everything(new_folder: NewFolder) -> None:
+def test_the_bank_opens_with_a_demo_town_and_ctrl_c_closes_everything(new_folder: NewFolder) -> None:
     folder = new_folder()
     bank = RunningBank(folder)
     assert healthy(bank.address)
@@ -44,8 +46,13 @@ def test_the_bank_opens_with_demo_books_and_ctrl_c_closes_everything(new_folder:
     before = folder.json("accounts")
     assert [account["reference"] for account in before][:2] == ["demo/cash", "demo/fees"]
 
+    people = folder.json("demo", "people")
+
     assert bank.end(signal.SIGINT) == 0
     assert "The bank is closed." in bank.said
+    for person in people:
+        assert person["email"] in bank.said
+        assert person["password"] in bank.said
     assert servers(folder) == []
     assert not (folder.path / "running.json").exists()
 
@@ -60,7 +67,7 @@ def test_a_bank_whose_process_is_killed_leaves_no_server_and_opens_again(new_fol
     bank = RunningBank(folder)
     bank.end(signal.SIGKILL)
     wait_until(lambda: servers(folder) == [])
-    assert len(folder.json("accounts")) == 9
+    assert len(folder.json("accounts")) == DEMO_ACCOUNTS
     assert folder.run("ledger", "check").returncode == 0
 
 
@@ -74,7 +81,7 @@ def test_a_bank_whose_database_is_killed_starts_it_again(new_folder: NewFolder) 
     ]
     os.kill(postmaster, signal.SIGKILL)
     wait_until(lambda: postmaster not in servers(folder) and healthy(bank.address))
-    assert len(folder.json("accounts")) == 9
+    assert len(folder.json("accounts")) == DEMO_ACCOUNTS
     assert bank.end() == 0
 
 

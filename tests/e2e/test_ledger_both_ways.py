@@ -12,12 +12,13 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from msgspec.structs import replace
 
 from latticebank.bank import SERVICES, compose, open_context
 from latticebank.banking.ledger.client import LedgerClient
 from latticebank.banking.ledger.wire import AccountOpening, PostOrder, ReserveOrder, VoidOrder
-from latticebank.kernel.caller import read_operator_token
 from latticebank.kernel.client import RemoteProblem
+from latticebank.kernel.credential_file import operator_credential
 from latticebank.kernel.settings import Settings
 from latticebank.kernel.transports import HttpTransport
 
@@ -45,9 +46,7 @@ def served_apart(data: Path, urls: dict[str, str]) -> Iterator[str]:
 
 @asynccontextmanager
 async def client_of(way: str, data: Path, urls: dict[str, str]) -> AsyncIterator[LedgerClient]:
-    def credential() -> str:
-        return f"Bearer {read_operator_token(data)}"
-
+    credential = operator_credential(data)
     if way == "apart":
         with served_apart(data, urls) as address:
             transport = HttpTransport(address)
@@ -82,8 +81,11 @@ async def test_money_moves_once_is_held_released_and_found_again(way: str, tmp_p
         assert (first[0].outcome, first[0].credit_balance) == ("done", "100.00")
         assert await ledger.order([deposit]) == first
 
-        hold = ReserveOrder(id=uuid4(), debit=ada, credit=cash, amount="80.00", currency="EUR")
-        answers = await ledger.order([hold, post(ada, cash, "30.00")])
+        # Of a customer's money the operator may move history alone, which goes to an account of migration.
+        past = await opened(ledger, "migration")
+        facts = {"debit": ada, "credit": past, "currency": "EUR", "purpose": "import"}
+        hold = ReserveOrder(id=uuid4(), amount="80.00", **facts)  # type: ignore[arg-type]
+        answers = await ledger.order([hold, PostOrder(id=uuid4(), amount="30.00", **facts)])  # type: ignore[arg-type]
         assert [answer.outcome for answer in answers] == ["done", "insufficient-funds"]
         assert (await ledger.account(ada)).available == "20.00"
         [voided] = await ledger.order([VoidOrder(id=uuid4(), reservation=hold.id)])
@@ -95,6 +97,22 @@ async def test_money_moves_once_is_held_released_and_found_again(way: str, tmp_p
         assert [(entry.number, entry.amount, entry.counterparty) for entry in page.items] == [(1, "100.00", cash)]
         assert (await ledger.balance(ada, as_of=date(1990, 1, 1))).balance == "0.00"
         assert (await ledger.transfer(deposit.id)).outcome == "done"
+
+
+@pytest.mark.parametrize("way", ["together", "apart"])
+async def test_the_operator_takes_no_money_from_a_customer(way: str, tmp_path: Path, database_url: Urls) -> None:
+    urls = {"ledger": database_url("ledger"), "bus": database_url("bus")}
+    async with client_of(way, tmp_path / "bank", urls) as ledger:
+        cash = await opened(ledger, "cash")
+        ada = await opened(ledger, "checking")
+        await ledger.order([post(cash, ada, "1.00")])
+        [answer] = await ledger.order([post(ada, cash, "1.00")])
+        assert answer.outcome == "evidence-not-signed"
+        signed = replace(post(ada, cash, "1.00"), evidence="00" * 32, evidence_class="payment")
+        with pytest.raises(RemoteProblem) as forbidden:
+            await ledger.order([signed])
+        assert (forbidden.value.code, forbidden.value.status) == ("forbidden", 403)
+        assert (await ledger.account(ada)).balance == "1.00"
 
 
 @pytest.mark.parametrize("way", ["together", "apart"])

@@ -18,8 +18,10 @@ from latticebank.banking.ledger.model.accounts import AccountCommand, FreezeAcco
 from latticebank.banking.ledger.model.decide import Chain
 from latticebank.banking.ledger.model.transfers import (
     DONE,
+    EvidenceClass,
     Post,
     PostReserved,
+    Purpose,
     Rejection,
     Reserve,
     Reverse,
@@ -59,7 +61,7 @@ def _single(kind: str, name: str, dice: random.Random, accounts: list[int]) -> T
         amount = dice.choice([None, dice.randint(1, 30)])
         return PostReserved(identifier(name), other, amount, None if amount is None else "EUR")
     if kind == "reverse":
-        return Reverse(identifier(name), other, 1, EVIDENCE)
+        return Reverse(identifier(name), other, EvidenceClass.CASH, EVIDENCE)
     if kind == "act":
         facts = (identifier(name), dice.choice(accounts[1:]), "error", "test")
         return FreezeAccount(*facts) if dice.random() < 0.25 else UnfreezeAccount(*facts)
@@ -68,7 +70,16 @@ def _single(kind: str, name: str, dice: random.Random, accounts: list[int]) -> T
 
 def _movement(name: str, dice: random.Random, accounts: list[int], *, hold: bool) -> TransferCommand:
     debit, credit = dice.sample(accounts, 2)
-    facts = (identifier(name), debit, credit, dice.randint(1, 150), "EUR", 1, 1, EVIDENCE)
+    facts = (
+        identifier(name),
+        debit,
+        credit,
+        dice.randint(1, 150),
+        "EUR",
+        Purpose.TRANSFER,
+        EvidenceClass.PAYMENT,
+        EVIDENCE,
+    )
     return Reserve(*facts, FAR if dice.random() < 0.5 else None) if hold else Post(*facts)
 
 

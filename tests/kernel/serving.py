@@ -11,7 +11,10 @@ import msgspec
 import uvicorn
 from starlette.types import ASGIApp
 
-from latticebank.kernel.caller import OperatorAuthenticator, operator_token_digest, read_operator_token
+from latticebank.bank import UnknownService
+from latticebank.kernel.authentication import CredentialAuthenticator, credentials_in
+from latticebank.kernel.caller import Credential
+from latticebank.kernel.credential_file import read_operator_token
 from latticebank.kernel.database import Database
 from latticebank.kernel.http import Problem, Router, application
 from latticebank.kernel.http.application import Check, Lifespan, nothing_to_start
@@ -53,7 +56,11 @@ def no_database(name: str) -> Database:
 
 
 def no_transport(name: str) -> Transport:
-    raise AssertionError(f"{name} is not elsewhere")
+    raise UnknownService(f"{name} is not elsewhere")
+
+
+def no_credential(caller: str, audience: str) -> Credential:
+    raise AssertionError(f"{caller} has nothing to present to {audience} here")
 
 
 def context_in(folder: Path, *services: Service, **settings: Any) -> Context:
@@ -66,7 +73,8 @@ def context_in(folder: Path, *services: Service, **settings: Any) -> Context:
         ids=Uuid7Source(clock),
         database=no_database,
         transport=no_transport,
-        authenticator=OperatorAuthenticator(operator_token_digest(folder), metrics.refused_credentials.inc),
+        credential=no_credential,
+        authenticator=CredentialAuthenticator(credentials_in(folder, ()), metrics.refused_credentials.inc),
         policy=policy_of(services),
         metrics=metrics,
     )

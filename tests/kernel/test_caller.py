@@ -11,16 +11,14 @@ from typing import Annotated
 
 import pytest
 
-from latticebank.kernel.caller import (
-    ANONYMOUS,
-    OPERATOR,
+from latticebank.kernel.authentication import CredentialAuthenticator, credentials_in
+from latticebank.kernel.caller import ANONYMOUS, OPERATOR, Caller, CredentialRefused, service_caller
+from latticebank.kernel.credential_file import (
     TOKEN_FILE,
-    Caller,
-    CredentialRefused,
-    OperatorAuthenticator,
     UnsafeCredentialFile,
     operator_token_digest,
     read_operator_token,
+    read_service_token,
 )
 from latticebank.kernel.http import Router, permit
 from tests.kernel.serving import Desk, context_in, problem, service_of
@@ -106,37 +104,47 @@ def test_a_token_of_another_user_is_refused(tmp_path: Path) -> None:
         operator_token_digest(tmp_path)
 
 
-def test_no_credential_is_anonymous_and_the_token_is_the_operator(tmp_path: Path) -> None:
-    knows = OperatorAuthenticator(operator_token_digest(tmp_path))
+async def test_no_credential_is_anonymous_and_the_token_is_the_operator(tmp_path: Path) -> None:
+    knows = CredentialAuthenticator(credentials_in(tmp_path, ()))
     token = read_operator_token(tmp_path)
-    assert knows.authenticate(None) == ANONYMOUS
-    assert knows.authenticate(f"Bearer {token}") == OPERATOR
-    assert knows.authenticate(f"bearer {token}") == OPERATOR
+    assert await knows.authenticate(None, "ledger") == ANONYMOUS
+    assert await knows.authenticate(f"Bearer {token}", "ledger") == OPERATOR
+    assert await knows.authenticate(f"bearer {token}", "identity") == OPERATOR
     assert token not in repr(vars(knows))
 
 
+async def test_the_credential_of_a_service_counts_where_its_tokens_come_from_and_nowhere_else(tmp_path: Path) -> None:
+    knows = CredentialAuthenticator(credentials_in(tmp_path, ["payments", "identity"]))
+    payments, identity = (f"Bearer {read_service_token(tmp_path, name)}" for name in ("payments", "identity"))
+    assert await knows.authenticate(payments, "identity") == service_caller("payments")
+    assert await knows.authenticate(identity, "keys") == service_caller("identity")
+    for authorization, audience in ((payments, "ledger"), (payments, "keys"), (identity, "ledger")):
+        with pytest.raises(CredentialRefused):
+            await knows.authenticate(authorization, audience)
+
+
 @pytest.mark.parametrize("authorization", WRONG)
-def test_a_wrong_credential_is_refused_and_counted(tmp_path: Path, authorization: str) -> None:
+async def test_a_wrong_credential_is_refused_and_counted(tmp_path: Path, authorization: str) -> None:
     refusals: list[int] = []
-    knows = OperatorAuthenticator(operator_token_digest(tmp_path), lambda: refusals.append(1))
+    knows = CredentialAuthenticator(credentials_in(tmp_path, ()), lambda: refusals.append(1))
     with pytest.raises(CredentialRefused):
-        knows.authenticate(authorization)
+        await knows.authenticate(authorization, "ledger")
     assert refusals == [1]
 
 
-def slow(knows: OperatorAuthenticator) -> bool:
+async def slow(knows: CredentialAuthenticator) -> bool:
     with pytest.raises(CredentialRefused) as refused:
-        knows.authenticate("Bearer x")
+        await knows.authenticate("Bearer x", "ledger")
     return refused.value.slow
 
 
-def test_refusals_that_come_too_fast_are_slowed_and_never_the_right_token(tmp_path: Path) -> None:
+async def test_refusals_that_come_too_fast_are_slowed_and_never_the_right_token(tmp_path: Path) -> None:
     seconds = 0.0
-    knows = OperatorAuthenticator(operator_token_digest(tmp_path), monotonic=lambda: seconds)
-    assert [slow(knows) for _ in range(60)] == [False] * 50 + [True] * 10
-    assert knows.authenticate(f"Bearer {read_operator_token(tmp_path)}") == OPERATOR
+    knows = CredentialAuthenticator(credentials_in(tmp_path, ()), monotonic=lambda: seconds)
+    assert [await slow(knows) for _ in range(60)] == [False] * 50 + [True] * 10
+    assert await knows.authenticate(f"Bearer {read_operator_token(tmp_path)}", "ledger") == OPERATOR
     seconds = 1.0
-    assert [slow(knows) for _ in range(6)] == [False] * 5 + [True]
+    assert [await slow(knows) for _ in range(6)] == [False] * 5 + [True]
 
 
 @pytest.fixture

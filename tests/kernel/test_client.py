@@ -11,8 +11,9 @@ import msgspec
 import pytest
 from fastapi import Query, Request, Response
 
-from latticebank.kernel.caller import Caller, read_operator_token
+from latticebank.kernel.caller import Caller
 from latticebank.kernel.client import RemoteProblem, ServiceClient
+from latticebank.kernel.credential_file import operator_credential
 from latticebank.kernel.http import DeadlineExceeded, IdempotencyKey, Router, permit, seconds_left
 from latticebank.kernel.telemetry import correlation_id
 from latticebank.kernel.transports import HttpTransport, MemoryTransport, ServiceUnavailable, Transport
@@ -174,7 +175,7 @@ async def test_an_answer_that_makes_no_sense_is_an_error(
 
 
 async def test_who_calls_why_and_until_when_goes_along(transport: Transport, tmp_path: Path) -> None:
-    client = ServiceClient(transport, lambda: f"Bearer {read_operator_token(tmp_path)}", timeout=3.0)
+    client = ServiceClient(transport, operator_credential(tmp_path), timeout=3.0)
     token = correlation_id.set("payment-4711")
     kind, correlation, left = await client.call("GET", "/internal/ledger/me", tuple[str, str, float])
     correlation_id.reset(token)
@@ -184,7 +185,7 @@ async def test_who_calls_why_and_until_when_goes_along(transport: Transport, tmp
 
 async def test_a_service_that_calls_another_passes_its_own_deadline_on(ledger: Ledger, tmp_path: Path) -> None:
     async with connected("memory", ledger, tmp_path) as transport:
-        client = ServiceClient(transport, lambda: f"Bearer {read_operator_token(tmp_path)}")
+        client = ServiceClient(transport, operator_credential(tmp_path))
         router = Router(prefix="/api/payments", dependencies=[permit("payments:Read")])
 
         @router.get("/relay")

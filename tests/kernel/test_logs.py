@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
-from latticebank.kernel.caller import read_operator_token
+from latticebank.kernel.credential_file import read_operator_token
 from latticebank.kernel.http import Router, permit
 from latticebank.kernel.telemetry import configure_logs, correlation_id
 from tests.kernel.serving import desk_of, problem, service_of

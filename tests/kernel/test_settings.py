@@ -133,7 +133,7 @@ def test_two_services_do_not_share_a_database() -> None:
 
 
 def test_a_secret_is_never_shown() -> None:
-    settings = load_settings(mode="production", database_urls=urls())
+    settings = load_settings(mode="production", bank="bank.example", database_urls=urls())
     for shown in (repr(settings), str(settings), settings.model_dump_json(), str(settings.model_dump())):
         assert SECRET not in shown
     assert SECRET in settings.database_urls["ledger"].get_secret_value()
@@ -143,8 +143,26 @@ def test_a_secret_is_never_shown() -> None:
 
 
 def test_a_proper_production_bank_starts_and_may_listen_to_the_world() -> None:
-    settings = load_settings(mode="production", host="0.0.0.0", database_urls=urls())
+    settings = load_settings(mode="production", bank="bank.example", host="0.0.0.0", database_urls=urls())
     assert settings.mode == "production"
+
+
+def test_a_production_bank_has_a_name_of_its_own() -> None:
+    assert "LATTICEBANK_BANK" in refusal(mode="production", database_urls=urls())
+
+
+def test_services_elsewhere_are_reached_over_https_unless_they_are_here() -> None:
+    given = {"mode": "production", "bank": "bank.example", "database_urls": urls()}
+    assert load_settings(**given, peers={"identity": "https://identity:8001"}).peers
+    assert load_settings(**given, peers={"identity": "http://127.0.0.1:8001"}).peers
+    assert "LATTICEBANK_PEERS__IDENTITY" in refusal(**given, peers={"identity": "http://identity:8001"})
+    assert "LATTICEBANK_PEERS__NOBODY" in refusal(peers={"nobody": "https://nobody:1"})
+    assert "LATTICEBANK_PEERS__LEDGER" in refusal(peers={"ledger": "ledger:8002"})
+
+
+def test_what_belongs_to_the_command_line_is_no_setting_of_the_bank(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LATTICEBANK_CLIENT_WALLET", "somewhere")
+    load_settings()
 
 
 def test_a_production_bank_does_not_use_the_embedded_database() -> None:
@@ -191,7 +209,7 @@ def test_a_production_bank_refuses_a_careless_database(url: str, why: str) -> No
     ],
 )
 def test_a_production_bank_accepts_a_connection_that_stays_here_or_is_verified(url: str) -> None:
-    load_settings(mode="production", database_urls=urls(ledger=url))
+    load_settings(mode="production", bank="bank.example", database_urls=urls(ledger=url))
 
 
 def test_demo_data_is_never_where_others_can_reach_it() -> None:

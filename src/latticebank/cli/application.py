@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from latticebank import __version__
-from latticebank.cli import books, running, takeover
+from latticebank.cli import books, demo, keys, people, proof, running, takeover
 from latticebank.cli.console import alone, tell_error
 from latticebank.values.errors import BankError
 
@@ -25,7 +25,11 @@ app = typer.Typer(
 )
 running.register(app)
 books.register(app)
+proof.register(app)
 takeover.register(app)
+people.register(app)
+demo.register(app)
+keys.register(app)
 
 
 @app.callback(invoke_without_command=True)

@@ -1,22 +1,14 @@
-"""`latticebank accounts`, `entries`, `balance` and `ledger check`: what is in the books, and whether they are sound."""
+"""`latticebank accounts`, `entries` and `balance`: what is in the books."""
 
 from datetime import datetime
 from typing import Annotated, get_args
 
 import typer
-import uvloop
 
-from latticebank.bank import SERVICES
 from latticebank.banking.ledger.client import LedgerClient
-from latticebank.banking.ledger.service.proof import Proof, prove
-from latticebank.banking.ledger.store.proof import Invariant
 from latticebank.banking.ledger.wire import AccountKindWord, AccountView, Basis, EntryView
-from latticebank.cli.console import Steps, err, out, write_json, write_table
-from latticebank.cli.reaching import refuse_nothing_here, with_ledger
-from latticebank.kernel.database import Database
-from latticebank.kernel.settings import Settings, load_settings
-from latticebank.runtime.premises import open_premises
-from latticebank.runtime.presence import running_bank
+from latticebank.cli.console import err, out, write_json, write_table
+from latticebank.cli.reaching import with_ledger
 from latticebank.values.errors import BankError, Fault, InvalidValue
 
 DEFAULT_SHOWN = 50
@@ -26,15 +18,12 @@ Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 BasisOption = Annotated[str, typer.Option(help="Whether booking or value dates count: booking or value.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="The most to show.")]
 
-ledger = typer.Typer(help="Look after the ledger itself.", no_args_is_help=True)
-
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command()(accounts)
     app.command()(entries)
     app.command()(balance)
-    app.add_typer(ledger, name="ledger")
 
 
 def accounts(
@@ -127,57 +116,6 @@ def balance(
             out.print(f"{view.balance} {view.currency}   ({view.account}, {view.basis} dates up to {view.as_of})")
 
     with_ledger(read)
-
-
-@ledger.command("check")
-def check(as_json: Json = False) -> None:
-    """Prove the books: every transfer sums to zero, every balance equals its entries, the journal fits every record."""
-    settings = load_settings()
-    steps = Steps()
-    with steps.shown():
-        proof = _proof_of_running(settings, steps) or _proof_of_closed(settings, steps)
-        steps.done()
-    if as_json:
-        write_json(proof)
-    else:
-        _tell_proof(proof)
-    if not proof.sound:
-        raise typer.Exit(1)
-
-
-def _proof_of_running(settings: Settings, steps: Steps) -> Proof | None:
-    presence = running_bank(settings.data)
-    if presence is None or "ledger" not in presence.database_urls:
-        return None
-    return uvloop.run(_prove(settings, presence.database_urls["ledger"], steps))
-
-
-def _proof_of_closed(settings: Settings, steps: Steps) -> Proof:
-    refuse_nothing_here(settings)
-    with open_premises(settings, [SERVICES["ledger"]], steps) as premises:
-        return uvloop.run(_prove(settings, premises.database_urls["ledger"], steps))
-
-
-async def _prove(settings: Settings, url: str, steps: Steps) -> Proof:
-    def told(invariant: Invariant) -> None:
-        steps(f"Checking that {invariant.promise}")
-
-    database = Database(url, application_name="latticebank-check", book=settings.book, statement_seconds=0)
-    try:
-        return await prove(database, settings.book, told)
-    finally:
-        await database.close()
-
-
-def _tell_proof(proof: Proof) -> None:
-    out.print(f"{proof.accounts} accounts, {proof.transfers} transfers, {proof.entries} entries")
-    for name in proof.kept:
-        out.print(f"  [green]holds[/]   {name}")
-    for name in dict.fromkeys(finding.invariant for finding in proof.findings):
-        out.print(f"  [red]broken[/]  {name}")
-    for finding in proof.findings:
-        err.print(f"{finding.invariant}: {finding.where}: {finding.what}", markup=False, soft_wrap=True)
-    out.print("[bold green]The books are sound.[/]" if proof.sound else "[bold red]The books are not sound.[/]")
 
 
 async def _number(client: LedgerClient, account: str) -> str:

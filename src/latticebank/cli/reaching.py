@@ -1,7 +1,7 @@
 """How a command reaches the bank: over HTTP where it runs, in this process where it does not."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
 import uvloop
@@ -9,13 +9,14 @@ import uvloop
 from latticebank.bank import SERVICES
 from latticebank.banking.ledger.client import LedgerClient
 from latticebank.cli.console import Steps, alone
-from latticebank.kernel.caller import read_operator_token
+from latticebank.kernel.credential_file import operator_credential
 from latticebank.kernel.settings import Settings, load_settings
 from latticebank.kernel.telemetry import configure_logs
 from latticebank.kernel.transports import HttpTransport
 from latticebank.runtime.premises import CLUSTER, open_premises
 from latticebank.runtime.presence import running_bank
 from latticebank.runtime.server import running_bank as run_bank
+from latticebank.security.keys.service.kek import DEMO_FILE
 from latticebank.values.errors import BankError, Fault
 
 T = TypeVar("T")
@@ -50,7 +51,7 @@ def with_ledger(do: Callable[[LedgerClient], Awaitable[T]], *, create: bool = Fa
 @asynccontextmanager
 async def ledger_client(settings: Settings, *, create: bool = False) -> AsyncIterator[LedgerClient]:
     """Open a client of the ledger: of the bank that runs on the data folder, or of one opened here for a while."""
-    credential = operator_credential(settings)
+    credential = operator_credential(settings.data)
     presence = running_bank(settings.data)
     if presence is not None:
         transport = HttpTransport(presence.address)
@@ -68,6 +69,33 @@ async def ledger_client(settings: Settings, *, create: bool = False) -> AsyncIte
             yield LedgerClient(bank.context.transport("ledger"), credential)
 
 
+@contextmanager
+def bank_databases(
+    settings: Settings, services: Sequence[str], steps: Steps, *, create: bool = False
+) -> Iterator[dict[str, str]]:
+    """Yield the URLs of the databases of these services: of the bank that runs here, or of one opened for a while.
+
+    Raises:
+        NoBankHere: there is no bank in the data folder, and `create` does not ask for one.
+
+    """
+    presence = running_bank(settings.data)
+    if presence is not None and set(services) <= set(presence.database_urls):
+        yield presence.database_urls
+        return
+    if not create:
+        refuse_nothing_here(settings)
+    with open_premises(settings, [SERVICES[name] for name in services], steps) as premises:
+        yield premises.database_urls
+
+
+def settings_here() -> Settings:
+    """Return the settings, as those of a demo bank where the data folder is one: its key of keys has no passphrase."""
+    settings = load_settings()
+    keyless = settings.mode == "development" and settings.kek_passphrase is None
+    return settings.model_copy(update={"demo": True}) if keyless and (settings.data / DEMO_FILE).exists() else settings
+
+
 def refuse_nothing_here(settings: Settings) -> None:
     """Raise `NoBankHere` where the data folder has no cluster and the settings name no database."""
     if not settings.database_urls and not (settings.data / CLUSTER).exists():
@@ -75,8 +103,3 @@ def refuse_nothing_here(settings: Settings) -> None:
             f"there is no bank in {settings.data.absolute()}",
             hint="make one with `latticebank up`, or name its folder in LATTICEBANK_DATA",
         )
-
-
-def operator_credential(settings: Settings) -> Callable[[], str]:
-    """Return what gives the operator's Authorization header field."""
-    return lambda: f"Bearer {read_operator_token(settings.data)}"

@@ -11,15 +11,19 @@ import uvloop
 from latticebank.bank import SERVICES, Bank, compose, open_context
 from latticebank.banking.ledger.client import LedgerClient
 from latticebank.cli.console import Steps, err, out, this_command, write_json, write_table
-from latticebank.cli.reaching import operator_credential
+from latticebank.kernel.credential_file import operator_credential
 from latticebank.kernel.http import RouteRow
 from latticebank.kernel.production import is_loopback
-from latticebank.kernel.settings import BUS, Settings, load_settings
+from latticebank.kernel.settings import BUS, EVERYTHING, Settings, load_settings
 from latticebank.kernel.telemetry import configure_logs
-from latticebank.runtime.demo import refuse_exposed_demo, seed
+from latticebank.kernel.transports import MemoryTransport
 from latticebank.runtime.premises import open_premises
 from latticebank.runtime.server import listening
 from latticebank.runtime.server import serve as serve_bank
+from latticebank.runtime.town.books import refuse_exposed_demo
+from latticebank.runtime.town.founding import seed
+from latticebank.runtime.town.papers import Resident, Town
+from latticebank.runtime.town.people import EVERYONE as TOWNSPEOPLE
 
 Host = Annotated[str | None, typer.Option(help="The address to listen at.", show_default="127.0.0.1")]
 Port = Annotated[int | None, typer.Option(help="The port to listen at; 0 takes a free one.", show_default="8000")]
@@ -37,9 +41,9 @@ def up(
     host: Host = None,
     port: Port = None,
     data: Data = None,
-    demo: Annotated[bool, typer.Option(help="Fill empty books with a demo bank.")] = True,
+    demo: Annotated[bool, typer.Option(help="Have a demo town move into empty books.")] = True,
 ) -> None:
-    """Run the whole bank here: database, services and demo books, in one process. Ctrl-C stops it."""
+    """Run the whole bank here: database, services and a demo town, in one process. Ctrl-C stops it."""
     given = _given(host=host, port=port, data=data)
     settings = load_settings(**given, **({"demo": True} if demo else {}))
     quiet = (
@@ -54,7 +58,7 @@ def serve(
     port: Port = None,
     data: Data = None,
 ) -> None:
-    """Run some of the services, or all, without demo books: what a production bank starts."""
+    """Run some of the services, or all, without a demo town: what a production bank starts."""
     settings = load_settings(**_given(host=host, port=port, data=data))
     names = services or settings.services
     if len(names) == 1 and names[0] in SERVICES and port is None and "port" not in settings.model_fields_set:
@@ -90,19 +94,20 @@ def _run(settings: Settings, names: Sequence[str]) -> None:
     steps = Steps(lines=True)
     exposed = settings.mode == "production" or not is_loopback(settings.host)
 
-    demo = False
+    town: Town | None = None
 
     async def prepare(bank: Bank) -> None:
-        nonlocal demo
-        ledger = LedgerClient(bank.context.transport("ledger"), operator_credential(settings))
-        await refuse_exposed_demo(ledger, exposed=exposed)
-        if settings.demo:
-            steps("Filling the books of the demo bank")
-            demo = await seed(ledger)
+        nonlocal town
+        if "ledger" in bank.names:
+            ledger = LedgerClient(bank.context.transport("ledger"), operator_credential(settings.data))
+            await refuse_exposed_demo(ledger, exposed=exposed)
+        if settings.demo and set(names) >= set(EVERYTHING):
+            steps("Looking for the demo town")
+            town = await seed(settings, MemoryTransport(bank.app), steps)
 
     def opened(address: str) -> None:
         steps.done()
-        _tell_open(settings, names, address, demo=demo)
+        _tell_open(settings, names, address, town)
 
     here = [SERVICES[name] for name in names if name in SERVICES]
     with (
@@ -117,7 +122,7 @@ def _run(settings: Settings, names: Sequence[str]) -> None:
     err.print("The bank is closed.")
 
 
-def _tell_open(settings: Settings, names: Sequence[str], address: str, *, demo: bool) -> None:
+def _tell_open(settings: Settings, names: Sequence[str], address: str, town: Town | None) -> None:
     command = this_command()
     lines = [
         "",
@@ -125,20 +130,42 @@ def _tell_open(settings: Settings, names: Sequence[str], address: str, *, demo: 
         "",
         f"  data folder        {settings.data.absolute()}",
         "  operator's token   in operator.token there; only its owner can read it",
-        f"  demo books         {'yes: nine accounts in EUR' if demo else 'no'}",
-        "",
-        "Next, in another terminal in this folder:",
-        "",
-        f"  {command} accounts                      [dim]who has what[/]",
-        f"  {command} entries ACCOUNT               [dim]how it came about[/]",
-        f"  {command} balance ACCOUNT --as-of DAY   [dim]what it was on any day[/]",
-        f"  {command} ledger check                  [dim]prove that the books are sound[/]",
-        f"  {command} import MAPPING FILE           [dim]take over a bank's books from CSV[/]",
-        "",
-        "Ctrl-C closes the bank.",
+        f"  demo town          {_town_in_words(town)}",
     ]
+    if town is not None:
+        lines += ["", *(_login_line(town.resident(each.name)) for each in TOWNSPEOPLE if town.has(each.name))]
+    lines += ["", "Next, in another terminal in this folder:", "", *_next(command, town), "", "Ctrl-C closes the bank."]
     for line in lines:
         err.print(line, soft_wrap=True)
+
+
+def _login_line(resident: Resident) -> str:
+    return f"    {resident.email:<32}{resident.password:<22}{resident.role:<10}{resident.account}"
+
+
+def _town_in_words(town: Town | None) -> str:
+    return "no" if town is None else f"{len(town.residents)} people who do not exist, and their passwords"
+
+
+def _next(command: str, town: Town | None) -> list[str]:
+    """Return the commands to try next, with what they are for."""
+    tries = [("accounts", "who has what"), ("ledger check", "prove that the books are sound")]
+    if town is None:
+        tries.append(("import MAPPING FILE", "take over a bank's books from CSV"))
+    elif not town.has("ada"):
+        tries.insert(0, ("demo run --rate 5 --imported 20", "have owners of imported accounts pay, until Ctrl-C"))
+    else:
+        tries = [
+            ("demo as ada my accounts", "what Ada sees, without typing her password"),
+            (f"demo as ada transfer {town.resident('grocer').account} 12.34 --to Grocer", "pay, signed by her device"),
+            ("demo as ada history", "her payments"),
+            ("demo as marek approvals", "what waits for the manager"),
+            ("demo run --rate 5", "have the town pay, until Ctrl-C"),
+            *tries,
+            ("register", "become a customer yourself; then login"),
+        ]
+    width = max(len(what) for what, _ in tries) + 3
+    return [f"  {command} {what:<{width}}[dim]{why}[/]" for what, why in tries]
 
 
 def _given(**values: Any) -> dict[str, Any]:

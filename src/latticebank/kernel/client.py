@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 
+from latticebank.kernel.caller import Credential
 from latticebank.kernel.http.deadline import TIMEOUT_HEADER, DeadlineExceeded, seconds_left
 from latticebank.kernel.http.problems import STATUS_OF_FAULT, TYPE_PREFIX, Problem
 from latticebank.kernel.telemetry import correlation_id
@@ -49,7 +50,7 @@ class ServiceClient:
     def __init__(
         self,
         transport: Transport,
-        credential: Callable[[], str] | None = None,
+        credential: Credential | None = None,
         *,
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         jitter: Callable[[], float] = random.random,
@@ -78,7 +79,7 @@ class ServiceClient:
         """
         target = f"{path}?{urlencode(query)}" if query else path
         payload = b"" if body is None else msgspec.json.encode(body)
-        headers = self._headers(idempotency_key, has_body=body is not None)
+        headers = await self._headers(idempotency_key, has_body=body is not None)
         repeatable = method in _SAFE_METHODS or idempotency_key is not None
         expires = asyncio.get_running_loop().time() + self._time()
         for attempt in range(1, _ATTEMPTS + 1):
@@ -101,14 +102,14 @@ class ServiceClient:
         left = seconds_left()
         return self._timeout if left is None else min(self._timeout, left)
 
-    def _headers(self, idempotency_key: UUID | None, *, has_body: bool) -> dict[str, str]:
+    async def _headers(self, idempotency_key: UUID | None, *, has_body: bool) -> dict[str, str]:
         headers = {"Accept": "application/json"}
         if has_body:
             headers["Content-Type"] = "application/json"
         if idempotency_key is not None:
             headers["Idempotency-Key"] = str(idempotency_key)
         if self._credential is not None:
-            headers["Authorization"] = self._credential()
+            headers["Authorization"] = await self._credential()
         if (correlation := correlation_id.get()) is not None:
             headers["X-Correlation-ID"] = correlation
         return headers

@@ -46,7 +46,9 @@ class Resource:
 class Policy:
     """A set of Cedar policies, parsed once.
 
-    The context of a decision has one field for all actions: `loopback`, whether the caller is a process of this machine.
+    Of users the policies know the roles, as groups such as `Role::"teller"`, and never the person: what concerns one
+    person's own things is asked where the things are. The context of a decision has one field for all actions:
+    `loopback`, whether the caller is a process of this machine.
     """
 
     NO_CONTEXT: ClassVar[Mapping[str, bool]] = {"loopback": False}
@@ -65,7 +67,6 @@ class Policy:
                 raise InvalidPolicy(f"the policies of {name} do not parse: {error}") from error
         self._text = "\n".join(texts.values())
         self._policies = cedarpy.PolicySet.from_str(self._text)
-        self._entities = cedarpy.Entities.from_json_str("[]")
         self._decisions: dict[tuple[object, ...], tuple[bool, str]] = {}
 
     @classmethod
@@ -94,7 +95,8 @@ class Policy:
         kinds = ", ".join(kind.value for kind in CallerKind)
         quoted = ", ".join(f'"{name}"' for name in names)
         schema = (
-            f"entity {kinds}, Service;\n"
+            "entity Role;\n"
+            f"entity {kinds} in [Role];\n"
             f"action {quoted} appliesTo {{ principal: [{kinds}], resource: [Service], context: {{ loopback: Bool }} }};"
         )
         result = cedarpy.validate_policies(self._text, schema)
@@ -111,7 +113,7 @@ class Policy:
             Forbidden: no policy permits it, one forbids it, or one cannot be evaluated.
 
         """
-        key = (caller, action, resource, *context.items())
+        key = (caller.kind, _principal_id(caller), action, resource, *context.items())
         decision = self._decisions.get(key)
         if decision is None:
             decision = self._evaluate(caller, action, resource, context)
@@ -125,19 +127,27 @@ class Policy:
     def _evaluate(
         self, caller: Caller, action: str, resource: Resource, context: Mapping[str, bool]
     ) -> tuple[bool, str]:
+        principal = {"type": caller.kind.value, "id": _principal_id(caller)}
+        parents = [{"type": "Role", "id": role} for role in caller.roles]
+        entities = cedarpy.Entities.from_json_str(json.dumps([{"uid": principal, "attrs": {}, "parents": parents}]))
         request = {
-            "principal": {"type": caller.kind.value, "id": caller.id},
+            "principal": principal,
             "action": {"type": "Action", "id": action},
             "resource": {"type": resource.kind, "id": resource.id},
             "context": dict(context),
         }
-        answer = cedarpy.is_authorized(request, self._policies, self._entities)
+        answer = cedarpy.is_authorized(request, self._policies, entities)
         # Cedar leaves out a policy that errs. It may be the one that forbids, so an error denies.
         if answer.diagnostics.errors:
             return False, "the policies could not be evaluated for this action"
         if not answer.allowed:
             return False, "no policy permits you this action"
         return True, ""
+
+
+def _principal_id(caller: Caller) -> str:
+    """Return the name of a caller in Cedar: all users with the same roles are one."""
+    return " ".join(caller.roles) if caller.kind is CallerKind.USER else caller.id
 
 
 def _speaks_of_its_own(service: str, text: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from latticebank.kernel.caller import Authenticator
+from latticebank.kernel.caller import Authenticator, Credential
 from latticebank.kernel.policy import Policy
 from latticebank.kernel.telemetry import Metrics
 from latticebank.kernel.transports import Transport
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class Context:
     """Everything that a service needs from outside; nothing is global.
 
-    `database(name)` is the database of the service of that name, `transport(name)` the way to it.
+    `database(name)` is the database of the service of that name, `transport(name)` the way to it, and
+    `credential(caller, audience)` what the service `caller` presents to the service `audience`.
     """
 
     settings: "Settings"
@@ -31,6 +32,7 @@ class Context:
     ids: Uuid7Source
     database: "Callable[[str], Database]"
     transport: Callable[[str], Transport]
+    credential: Callable[[str, str], Credential]
     authenticator: Authenticator
     policy: Policy
     metrics: Metrics = field(default_factory=Metrics)
@@ -41,7 +43,8 @@ class Service:
     """One service of the bank.
 
     `prefixes` are the paths it owns, each beginning and ending with a slash. `policies` is its Cedar text, which
-    speaks of no actions but its own ("ledger:..."). `build` makes its application, which brings its own lifespan.
+    speaks of no actions but its own ("ledger:..."); `further_actions` are those that no route stands for, which the
+    service asks about itself. `build` makes its application, which brings its own lifespan.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Service:
     migrations: "MigrationChain | None"
     policies: str
     build: "Callable[[Context], FastAPI]"
+    further_actions: tuple[str, ...] = ()
 
     def owns(self, path: str) -> bool:
         """Whether this path belongs to the service."""

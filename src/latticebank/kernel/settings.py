@@ -6,9 +6,11 @@ The file is the one that `LATTICEBANK_CONFIG` names, else `latticebank.toml` in 
 """
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
@@ -22,15 +24,22 @@ from pydantic_settings import (
 from latticebank.kernel.production import database_of, is_loopback, production_faults
 from latticebank.values.errors import BankError, Fault
 
-SERVICES = ("ledger",)
-"""Every service of the bank, in the order in which they start."""
+SERVICES = ("keys", "identity", "ledger", "payments")
+"""Every service of the bank that has a database, in the order in which they start."""
+GATEWAY = "gateway"
+"""The door of the bank: it has no database and stands before the others."""
+EVERYTHING = (*SERVICES, GATEWAY)
 BUS = "bus"
 """The name under which `database_urls` has the database of the event bus."""
 
 PREFIX = "LATTICEBANK_"
 CONFIG_VARIABLE = "LATTICEBANK_CONFIG"
 DEFAULT_FILE = Path("latticebank.toml")
+CLIENT_PREFIX = "LATTICEBANK_CLIENT_"
+"""Variables of the command line as a customer's own program; they are no settings of the bank."""
 _TEST_PREFIX = "LATTICEBANK_TEST_"
+DEFAULT_BANK = "latticebank.localhost"
+_ADDRESS = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?")
 
 
 class InvalidSettings(BankError):
@@ -50,9 +59,21 @@ class _Refused(ValueError):
 
 
 def _each_known_once(services: tuple[str, ...]) -> tuple[str, ...]:
-    if set(services) - set(SERVICES) or len(set(services)) != len(services):
-        raise ValueError(f"name each service once, out of: {', '.join(SERVICES)}")
+    if set(services) - set(EVERYTHING) or len(set(services)) != len(services):
+        raise ValueError(f"name each service once, out of: {', '.join(EVERYTHING)}")
     return services
+
+
+def _addresses_of_our_services(peers: dict[str, str]) -> dict[str, str]:
+    faults = []
+    for service, address in peers.items():
+        if service not in SERVICES:
+            faults.append((f"peers.{service}", "there is no such service"))
+        elif not _ADDRESS.fullmatch(address):
+            faults.append((f"peers.{service}", "this is no address like https://host:8001"))
+    if faults:
+        raise _Refused(faults)
+    return peers
 
 
 def _addresses_of_our_databases(urls: dict[str, SecretStr]) -> dict[str, SecretStr]:
@@ -71,6 +92,10 @@ def _addresses_of_our_databases(urls: dict[str, SecretStr]) -> dict[str, SecretS
     return urls
 
 
+Amount = Annotated[str, Field(pattern="^[1-9][0-9]{0,13}$")]
+"""A number of whole units of whatever currency."""
+
+
 class Settings(BaseSettings):
     """Everything that one process of the bank is told from outside. `load_settings` gives the better errors."""
 
@@ -85,8 +110,12 @@ class Settings(BaseSettings):
 
     mode: Literal["development", "production"] = "development"
     """Production refuses what only a demonstration may do."""
-    services: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_each_known_once)] = SERVICES
+    services: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_each_known_once)] = EVERYTHING
     """The services that this process runs."""
+    peers: Annotated[dict[str, str], AfterValidator(_addresses_of_our_services)] = {}
+    """Service name -> the address of a service that another process runs."""
+    bank: Annotated[str, Field(max_length=100, pattern=r"^[a-z0-9][a-z0-9.-]*$")] = DEFAULT_BANK
+    """The name of the bank in everything that is signed for it; nothing signed for one bank counts at another."""
     data: Path = Path(".latticebank")
     """The bank's data folder."""
     host: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[0-9A-Za-z.:_\[\]-]+$")] = "127.0.0.1"
@@ -100,6 +129,28 @@ class Settings(BaseSettings):
     """Service name (or "bus") -> postgresql://...; empty: the embedded PostgreSQL."""
     pool_size: Annotated[int, Field(ge=1, le=50)] = 4
     """Connections of each service to its database; all of one server together stay below its `max_connections`."""
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "EUR"
+    """The currency of the account that a new customer gets."""
+    kek_passphrase: SecretStr | None = None
+    """Opens the file with the key of keys; never keep it in the data folder or in a backup of it."""
+    kek_file: Path | None = None
+    """The file with the key of keys; kek.sealed in the data folder if it is not named."""
+    payment_limit: Amount = "100000"
+    """The most that one payment of a customer may be, in whole units of its currency."""
+    daily_limit: Amount = "200000"
+    """The most that a customer may pay on one business day, of each currency."""
+    unverified_payment_limit: Amount = "1000"
+    unverified_daily_limit: Amount = "2000"
+    approval_from: Amount = "10000"
+    """A payment of this or more waits for a manager."""
+    high_value_from: Amount = "10000"
+    """The payments of this or more that a customer makes within 24 hours are counted ..."""
+    high_value_count: Annotated[int, Field(ge=2, le=1_000)] = 5
+    """... and from this one on they wait for a manager."""
+    approval_hours: Annotated[int, Field(ge=1, le=720)] = 72
+    """How long a payment waits for a manager before its money is given back."""
+    device_cooling_hours: Annotated[int, Field(ge=0, le=720)] = 24
+    """How long a device that joins another cannot pay."""
     demo: bool = False
     """Seed a bank to play with; never where others can reach it."""
     event_retention_days: Annotated[int, Field(ge=1, le=3_650)] = 30
@@ -124,7 +175,12 @@ class Settings(BaseSettings):
         refusals = []
         if self.demo:
             refusals.append(("demo", "a production bank has no demo data"))
-        for service in (*self.services, BUS):
+        if self.bank == DEFAULT_BANK:
+            refusals.append(("bank", "a production bank has a name of its own, such as its domain"))
+        for service, address in self.peers.items():
+            if not address.startswith("https://") and not is_loopback(str(urlsplit(address).hostname)):
+                refusals.append((f"peers.{service}", "what leaves this machine goes over https"))
+        for service in (*(name for name in self.services if name != GATEWAY), BUS):
             if service not in self.database_urls:
                 reason = "a production bank does not use the embedded database: every service needs a URL"
                 refusals.append((f"database_urls.{service}", reason))
@@ -182,7 +238,7 @@ def _unknown_variables() -> list[tuple[str, str]]:
     return [
         (name, "there is no such setting")
         for name in ours
-        if name.split("__")[0] not in known and not name.startswith(_TEST_PREFIX)
+        if name.split("__")[0] not in known and not name.startswith((CLIENT_PREFIX, _TEST_PREFIX))
     ]
 
 

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from latticebank.kernel.caller import TOKEN_FILE
+from latticebank.kernel.credential_file import TOKEN_FILE
 from latticebank.kernel.migrations import BUS_TABLES, migrate
 from latticebank.kernel.service import Service
 from latticebank.kernel.settings import BUS, Settings

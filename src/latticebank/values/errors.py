@@ -19,6 +19,7 @@ class Fault(Enum):
     CONFLICT = "conflict"  # it contradicts the present state
     REFUSED = "refused"  # well-formed, but against a rule of the bank
     TOO_LARGE = "too-large"  # over a bound
+    TOO_MANY = "too-many"  # too often, too fast: wait as long as is said
     TIMEOUT = "timeout"  # the deadline passed; the outcome may be unknown
     UNAVAILABLE = "unavailable"  # a dependency is down: try again later
     INTERNAL = "internal"  # our defect

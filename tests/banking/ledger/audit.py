@@ -48,6 +48,14 @@ _PROMISES = {
         SELECT t.id FROM transfers t JOIN accounts a ON a.book = t.book AND a.account IN (t.debit, t.credit)
         WHERE t.book = %(book)s AND t.outcome = 0 AND t.debit > 0 AND a.currency <> t.currency
     """,
+    "no customer is debited but by a signed act, or for history against an account of migration": """
+        SELECT t.id FROM transfers t
+        WHERE t.book = %(book)s AND t.outcome = 0 AND t.kind IN (1, 2, 3, 6)
+        AND (SELECT kind FROM accounts a WHERE a.book = t.book AND a.shard = t.shard AND a.account = t.debit) < 10
+        AND NOT (length(t.evidence) = 32 AND (t.evidence_class >= 4 OR t.evidence_class = 2 AND t.kind <> 6 AND
+                 16 = (SELECT kind FROM accounts a
+                       WHERE a.book = t.book AND a.shard = t.shard AND a.account = t.credit)))
+    """,
     "records are numbered without a gap up to the head": """
         SELECT h.shard, h.next_seq FROM shard_heads h WHERE h.book = %(book)s
         AND (SELECT array_agg(seq ORDER BY seq) FROM (

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -12,11 +13,12 @@ from latticebank.bank import Bank, compose, open_context
 from latticebank.banking.ledger.api import SERVICE
 from latticebank.banking.ledger.client import LedgerClient
 from latticebank.banking.ledger.wire import AccountOpening, AccountView, PostOrder
-from latticebank.kernel.caller import read_operator_token
+from latticebank.kernel.caller import ANONYMOUS, OPERATOR, Caller
 from latticebank.kernel.settings import Settings
 from latticebank.kernel.transports import MemoryTransport, Request, Response
 from latticebank.values.clock import Clock
-from tests.banking.ledger.samples import named
+from tests.banking.ledger.callers import PAYMENTS, Callers
+from tests.banking.ledger.samples import EVIDENCE, named
 
 
 def key(name: object) -> UUID:
@@ -25,13 +27,18 @@ def key(name: object) -> UUID:
 
 
 class Counter:
-    """Where the operator asks the ledger."""
+    """Where the operator and others ask the ledger: the operator at its door, services and users within the bank."""
 
-    def __init__(self, bank: Bank, token: str) -> None:
+    def __init__(self, bank: Bank, callers: Callers) -> None:
         self.bank = bank
+        self.callers = callers
         self.transport = MemoryTransport(bank)
-        self.credential = f"Bearer {token}"
-        self.client = LedgerClient(self.transport, lambda: self.credential)
+        self.client = LedgerClient(self.transport, callers.credential(OPERATOR))
+        self.payments = self.client_of(PAYMENTS)
+
+    def client_of(self, caller: Caller) -> LedgerClient:
+        """The client of somebody else than the operator."""
+        return LedgerClient(self.bank.context.transport("ledger"), self.callers.credential(caller))
 
     async def ask(
         self,
@@ -40,13 +47,13 @@ class Counter:
         body: object = None,
         *,
         headers: dict[str, str] | None = None,
-        operator: bool = True,
+        caller: Caller = OPERATOR,
     ) -> Response:
-        """Send one request as the operator; a body that is no bytes is sent as JSON."""
+        """Send one request as the operator, or as another; a body that is no bytes is sent as JSON."""
         payload = body if isinstance(body, bytes) else b"" if body is None else msgspec.json.encode(body)
         sent = {"Content-Type": "application/json"} if body is not None else {}
-        if operator:
-            sent["Authorization"] = self.credential
+        if caller is not ANONYMOUS:
+            sent["Authorization"] = self.callers.header(caller)
         return await self.transport.send(Request(method, f"/api/ledger{path}", sent | (headers or {}), payload))
 
     async def act(self, path: str, body: object, name: object) -> Response:
@@ -61,7 +68,7 @@ class Counter:
     async def customers(self) -> tuple[str, str, str]:
         """Open Anna's account with 100.00, Bert's with 50.00, and the cash of the bank."""
         anna, bert, cash = await self.open("anna"), await self.open("bert"), await self.open("cash", "cash")
-        paid = await self.client.order([pay("a", cash, anna, "100.00"), pay("b", cash, bert, "50.00")])
+        paid = await self.payments.order([pay("a", cash, anna, "100.00"), pay("b", cash, bert, "50.00")])
         assert [answer.outcome for answer in paid] == ["done", "done"]
         return anna, bert, cash
 
@@ -72,8 +79,10 @@ class Counter:
 
 
 def pay(name: object, debit: str, credit: str, amount: str = "1.00", **more: Any) -> PostOrder:
-    """The order of a posting."""
-    return PostOrder(id=key(name), debit=debit, credit=credit, amount=amount, currency="EUR", **more)
+    """The order of a posting that a customer signed."""
+    signed = {"evidence": EVIDENCE.hex(), "evidence_class": "payment"}
+    facts = {"debit": debit, "credit": credit, "amount": amount, "currency": "EUR"}
+    return PostOrder(id=key(name), **(facts | signed | more))
 
 
 def said(response: Response) -> dict[str, Any]:
@@ -87,6 +96,7 @@ def said(response: Response) -> dict[str, Any]:
 async def open_counter(url: str, folder: Path, clock: Clock | None = None, **settings: Any) -> AsyncIterator[Counter]:
     """Run a bank of the ledger alone on this database."""
     async with open_context(Settings(data=folder, **settings), {"ledger": url}, clock=clock) as context:
-        bank = compose(["ledger"], context, services={"ledger": SERVICE})
+        callers = Callers()
+        bank = compose(["ledger"], replace(context, authenticator=callers), services={"ledger": SERVICE})
         async with bank.running():
-            yield Counter(bank, read_operator_token(folder))
+            yield Counter(bank, callers)

@@ -156,10 +156,10 @@ class Rulebook:
 
     def _do(self, order: TransferCommand, leader: bytes | None, ends: datetime | None) -> None:
         if isinstance(order, Post):
-            self._may_pay(order.debit, order.credit, order.amount, order.currency, order.evidence)
+            self._may_pay(order.debit, order.credit, order.amount, order.currency, order)
             self._pay(order, leader, order.debit, order.credit, order.amount, order.booking_date, order.value_date)
         elif isinstance(order, Reserve):
-            self._may_pay(order.debit, order.credit, order.amount, order.currency, order.evidence)
+            self._may_pay(order.debit, order.credit, order.amount, order.currency, order)
             if ends is not None and ends <= self.now:
                 raise Refused(R.EXPIRY_IN_PAST)
             if self.held(order.debit) + order.amount > TOP:
@@ -224,7 +224,7 @@ class Rulebook:
         if original.reversed:
             raise Refused(R.ALREADY_REVERSED)
         debit, credit, amount = original.credit, original.debit, original.amount or 0
-        self._may_pay(debit, credit, amount, self.pots[debit].currency, order.evidence)
+        self._may_pay(debit, credit, amount, self.pots[debit].currency, order)
         original.reversed = True
         self._pay(order, leader, debit, credit, amount, None, None)
 
@@ -295,7 +295,17 @@ class Rulebook:
             if self.pots[number].status != "open":
                 raise Refused(R.ACCOUNT_FROZEN if self.pots[number].status == "frozen" else R.ACCOUNT_CLOSED)
 
-    def _may_pay(self, debit: int, credit: int, amount: int, currency: str, evidence: bytes) -> None:
+    def _authorised(self, debit: int, credit: int, order: Post | Reserve | Reverse) -> None:
+        """Customers sign, or a teller does; what another bank recorded comes from and goes to migration accounts."""
+        of_customer = self.pots[debit].kind < 10
+        if len(order.evidence) != 32 and (order.evidence or of_customer):
+            raise Refused(R.EVIDENCE_MISSING)
+        signed = order.evidence_class >= 4
+        taken_over = order.evidence_class == 2 and self.pots[credit].kind == 16 and not isinstance(order, Reverse)
+        if of_customer and not signed and not taken_over:
+            raise Refused(R.EVIDENCE_NOT_SIGNED)
+
+    def _may_pay(self, debit: int, credit: int, amount: int, currency: str, order: Post | Reserve | Reverse) -> None:
         if debit not in self.pots:
             raise Refused(R.DEBIT_ACCOUNT_UNKNOWN)
         if credit not in self.pots:
@@ -305,8 +315,7 @@ class Rulebook:
         self._stand(debit, credit)
         if {self.pots[debit].currency, self.pots[credit].currency} != {currency}:
             raise Refused(R.CURRENCY_MISMATCH)
-        if len(evidence) != 32 and (evidence or self.pots[debit].kind < 10):
-            raise Refused(R.EVIDENCE_MISSING)
+        self._authorised(debit, credit, order)
         if self.pots[credit].balance + amount > TOP:
             raise Refused(R.BALANCE_OVERFLOW)
         if self.pots[debit].balance - self.held(debit) + self.pots[debit].limit < amount:
@@ -346,7 +355,8 @@ class Rulebook:
             alike = order.reservation == getattr(first.order, "reservation", None)
         elif isinstance(order, Reverse):
             assert isinstance(first.order, Reverse)
-            alike = (order.transfer, order.evidence) == (first.order.transfer, first.order.evidence)
+            alike = all(getattr(order, fact) == getattr(first.order, fact) for fact in ("transfer", "evidence"))
+            alike = alike and order.evidence_class == first.order.evidence_class
             alike = alike and leader == first.leader
         else:
             facts = ("debit", "credit", "amount", "currency", "purpose", "evidence_class", "evidence")

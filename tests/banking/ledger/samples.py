@@ -79,13 +79,13 @@ def books(*accounts: Account) -> Books:
 
 def post(name: object, debit: int = ANNA, credit: int = BERT, amount: int = 10, **more: object) -> Post:
     """A posting from Anna to Bert."""
-    usual = Post(named(name), debit, credit, amount, "EUR", Purpose.TRANSFER, EvidenceClass.OPERATOR, EVIDENCE)
+    usual = Post(named(name), debit, credit, amount, "EUR", Purpose.TRANSFER, EvidenceClass.PAYMENT, EVIDENCE)
     return changed(usual, **more)
 
 
 def reserve(name: object, debit: int = ANNA, credit: int = BERT, amount: int = 10, **more: object) -> Reserve:
     """A reservation of Anna's money for Bert."""
-    usual = Reserve(named(name), debit, credit, amount, "EUR", Purpose.TRANSFER, EvidenceClass.OPERATOR, EVIDENCE)
+    usual = Reserve(named(name), debit, credit, amount, "EUR", Purpose.TRANSFER, EvidenceClass.PAYMENT, EVIDENCE)
     return changed(usual, **more)
 
 
@@ -100,9 +100,9 @@ def void(name: object, reservation: object) -> Void:
     return Void(named(name), named(reservation))
 
 
-def reverse(name: object, transfer: object) -> Reverse:
+def reverse(name: object, transfer: object, **more: object) -> Reverse:
     """The reversal of a posting."""
-    return Reverse(named(name), named(transfer), EvidenceClass.OPERATOR, EVIDENCE)
+    return changed(Reverse(named(name), named(transfer), EvidenceClass.PAYMENT, EVIDENCE), **more)
 
 
 def opening(name: object, kind: AccountKind = AccountKind.CHECKING, **more: object) -> OpenAccount:

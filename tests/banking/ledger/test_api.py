@@ -20,23 +20,32 @@ from latticebank.banking.ledger.wire import (
     ReverseOrder,
     VoidOrder,
 )
+from latticebank.kernel.caller import ANONYMOUS
 from latticebank.kernel.client import RemoteProblem
 from tests.banking.ledger.audit import broken_promises
+from tests.banking.ledger.callers import PAYMENTS
 from tests.banking.ledger.counter import Counter, key, open_counter, pay, said
-from tests.banking.ledger.samples import SOON, TODAY
+from tests.banking.ledger.samples import EVIDENCE, SOON, TODAY
 from tests.clocks import NOON, MovingClock
 
 Auditor = psycopg.Connection[Any]
+SIGNED: Any = {"evidence": EVIDENCE.hex(), "evidence_class": "cash"}
+
+
+def hold_of(debit: str, credit: str) -> ReserveOrder:
+    """A hold of 40.00 that ends soon."""
+    facts: Any = {"debit": debit, "credit": credit, "amount": "40.00", "currency": "EUR", "expires_at": SOON}
+    return ReserveOrder(id=key("r"), **facts, **SIGNED)
 
 
 async def outcomes(counter: Counter, *orders: Any) -> list[str]:
-    return [answer.outcome for answer in await counter.client.order(orders)]
+    return [answer.outcome for answer in await counter.payments.order(orders)]
 
 
 async def test_money_walks_through_the_ledger(counter: Counter, auditor: Auditor) -> None:
     anna, bert, cash = await counter.customers()
 
-    [paid] = await counter.client.order([pay("rent", anna, bert, "30.50")])
+    [paid] = await counter.payments.order([pay("rent", anna, bert, "30.50")])
 
     assert (paid.outcome, paid.booking_date) == ("done", TODAY)
     assert (paid.debit_balance, paid.credit_balance) == ("69.50", "80.50")
@@ -53,13 +62,13 @@ async def test_money_walks_through_the_ledger(counter: Counter, auditor: Auditor
 
 async def test_a_reservation_is_posted_in_part_and_the_posting_reversed(counter: Counter) -> None:
     anna, bert, _ = await counter.customers()
-    hold = ReserveOrder(id=key("r"), debit=anna, credit=bert, amount="40.00", currency="EUR", expires_at=SOON)
+    hold = hold_of(anna, bert)
 
     assert await outcomes(counter, hold) == ["done"]
     view = await counter.client.account(anna)
     assert (view.balance, view.held, view.available) == ("100.00", "40.00", "60.00")
     part = PostReservedOrder(id=key("p"), reservation=key("r"), amount="15.00", currency="EUR")
-    assert await outcomes(counter, part, ReverseOrder(id=key("back"), transfer=key("p"))) == ["done", "done"]
+    assert await outcomes(counter, part, ReverseOrder(id=key("back"), transfer=key("p"), **SIGNED)) == ["done", "done"]
     view = await counter.client.account(anna)
     assert (view.balance, view.held) == ("100.00", "0.00")
 
@@ -68,8 +77,8 @@ async def test_a_reservation_is_released_soon_after_its_time_without_anybody_ask
     counter: Counter, clock: MovingClock
 ) -> None:
     anna, bert, _ = await counter.customers()
-    hold = ReserveOrder(id=key("r"), debit=anna, credit=bert, amount="40.00", currency="EUR", expires_at=SOON)
-    await counter.client.order([hold])
+    hold = hold_of(anna, bert)
+    await counter.payments.order([hold])
 
     clock.set(SOON)
     for _ in range(40):
@@ -125,9 +134,9 @@ async def test_the_same_key_and_restriction_get_the_same_answer_and_another_rest
 
 async def test_an_order_repeated_gets_its_answer_and_one_changed_is_told_so(counter: Counter) -> None:
     anna, bert, _ = await counter.customers()
-    [first] = await counter.client.order([pay("p", anna, bert)])
+    [first] = await counter.payments.order([pay("p", anna, bert)])
 
-    assert await counter.client.order([pay("p", anna, bert)]) == [first]
+    assert await counter.payments.order([pay("p", anna, bert)]) == [first]
     assert await outcomes(counter, pay("p", anna, bert, "2.00")) == ["id-reused"]
     assert await outcomes(counter, pay("p", anna, bert, value_date=TODAY - timedelta(1))) == ["id-reused"]
     assert await counter.balance(anna) == "99.00"
@@ -164,7 +173,7 @@ async def test_an_act_that_is_refused_has_its_problem_type_and_changes_nothing(
     for name in ("open", "frozen", "closed", "rich"):
         accounts[name] = await counter.open(name)
     accounts["drawn"] = await counter.open("drawn", overdraft_limit="10.00")
-    await counter.client.order([pay("rich", cash, accounts["rich"]), pay("drawn", accounts["drawn"], cash, "5.00")])
+    await counter.payments.order([pay("rich", cash, accounts["rich"]), pay("drawn", accounts["drawn"], cash, "5.00")])
     await counter.client.restrict(key("fr"), accounts["frozen"], "freeze", "error")
     await counter.client.restrict(key("cl"), accounts["closed"], "close", "error")
     before = books_of(auditor)[:4]
@@ -204,13 +213,13 @@ async def test_a_batch_larger_than_the_ledger_takes_is_refused_as_a_whole(counte
     orders = [msgspec.to_builtins(pay(n, anna, bert, "0.01")) for n in range(MAX_ORDERS + 1)]
 
     for body, status, field in (({"orders": orders}, 400, "/orders"), ({"orders": []}, 400, "/orders")):
-        response = await counter.ask("POST", "/transfers", body)
+        response = await counter.ask("POST", "/transfers", body, caller=PAYMENTS)
         assert (response.status, said(response)["field"]) == (status, field)
     huge = await counter.ask("POST", "/transfers", b'{"orders": [' + b" " * (4 * 2**20) + b"]}")
     assert huge.status == 413
     assert books_of(auditor) == before
 
-    answers = await counter.client.order([pay(n, anna, bert, "0.01") for n in range(MAX_ORDERS)])
+    answers = await counter.payments.order([pay(n, anna, bert, "0.01") for n in range(MAX_ORDERS)])
     assert {answer.outcome for answer in answers} == {"done"}
     assert broken_promises(auditor) == {}
 
@@ -224,7 +233,7 @@ async def test_a_chain_has_a_thousand_links_at_most(size: int, counter: Counter)
         assert set(await outcomes(counter, *links)) == {"done"}
     else:
         with pytest.raises(RemoteProblem) as refused:
-            await counter.client.order(links)
+            await counter.payments.order(links)
         assert (refused.value.status, refused.value.field) == (400, "/orders/1000/linked")
         assert await counter.balance(anna) == "100.00"
 
@@ -256,7 +265,7 @@ async def test_nobody_but_the_operator_sees_or_moves_anything(
     ]  # fmt: skip
     for method, path, body in requests:
         named = headers | ({"Idempotency-Key": str(key(path))} if method == "POST" else {})
-        response = await counter.ask(method, path, body, headers=named, operator=False)
+        response = await counter.ask(method, path, body, headers=named, caller=ANONYMOUS)
         assert (response.status, said(response)["type"]) == (status, f"/problems/{code}"), (method, path)
         assert "www-authenticate" in response.headers
     assert books_of(auditor) == before
@@ -264,7 +273,7 @@ async def test_nobody_but_the_operator_sees_or_moves_anything(
 
 async def test_lists_are_read_page_by_page_and_show_each_once(counter: Counter) -> None:
     anna, bert, cash = await counter.customers()
-    await counter.client.order([pay(n, anna, bert, "0.01") for n in range(23)])
+    await counter.payments.order([pay(n, anna, bert, "0.01") for n in range(23)])
 
     seen: list[int] = []
     cursor = None
@@ -284,7 +293,7 @@ async def test_lists_are_read_page_by_page_and_show_each_once(counter: Counter) 
 async def test_balances_are_told_as_of_a_day(counter: Counter, clock: MovingClock) -> None:
     anna, bert, _ = await counter.customers()
     clock.set(NOON + timedelta(days=2))
-    await counter.client.order([pay("later", anna, bert, "5.00", value_date=TODAY - timedelta(3))])
+    await counter.payments.order([pay("later", anna, bert, "5.00", value_date=TODAY - timedelta(3))])
 
     async def told(day: date | None, basis: Any = "booking") -> str:
         return (await counter.client.balance(anna, as_of=day, basis=basis)).balance
@@ -304,15 +313,15 @@ async def test_a_bank_of_several_shards_keeps_each_payment_within_one(
         anna = [await counter.open(("anna", n), shard=n) for n in range(3)]
         assert [account[:2] for account in anna] == ["10", "11", "12"]
 
-        done = await counter.client.order([pay(n, cash[n], anna[n]) for n in (2, 0, 1)])
+        done = await counter.payments.order([pay(n, cash[n], anna[n]) for n in (2, 0, 1)])
         assert [answer.outcome for answer in done] == ["done"] * 3
         with pytest.raises(RemoteProblem) as refused:
-            await counter.client.order([pay("x", anna[0], anna[1])])
+            await counter.payments.order([pay("x", anna[0], anna[1])])
         assert (refused.value.status, refused.value.field) == (400, "/orders/0/credit")
         with pytest.raises(RemoteProblem) as unnamed:
-            await counter.client.order([VoidOrder(id=key("v"), reservation=key("r"))])
+            await counter.payments.order([VoidOrder(id=key("v"), reservation=key("r"))])
         assert (unnamed.value.status, unnamed.value.field) == (400, "/orders/0/account")
 
         same_name = [pay("twice", cash[n], anna[n]) for n in (0, 1)]
-        assert [answer.outcome for answer in await counter.client.order(same_name)] == ["done"] * 2
+        assert [answer.outcome for answer in await counter.payments.order(same_name)] == ["done"] * 2
         assert (await counter.client.transfer(key("twice"))).outcome == "done"

@@ -12,6 +12,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 
+from tests.banking.ledger.callers import PAYMENTS
 from tests.banking.ledger.counter import Counter, key, pay, said
 from tests.banking.ledger.test_api import books_of
 
@@ -57,18 +58,20 @@ TIMES: list[Any] = [
     "", "2026-03-02", "2026-03-02T12:00:00", "2026-03-02T25:00:00Z", "9999-12-31T23:59:59-14:00", 1, True, "tomorrow",
 ]  # fmt: skip
 EVIDENCES: list[Any] = ["", "ab", "g" * 64, "0" * 63, "0" * 65, " " * 64, "00 " * 21 + "0", 1, [], "\u0661" * 64]
+CLASSES: list[Any] = ["", "operator", "import", "rule", "none", "PAYMENT", 4, [], True]
 
 ORDER_FIELDS = [
     ("post", "amount", AMOUNTS), ("post", "currency", [*TEXTS, "XXX", "EURO", "BGN"]), ("post", "debit", ACCOUNTS),
     ("post", "credit", ACCOUNTS), ("post", "id", IDS), ("post", "booking_date", DAYS), ("post", "value_date", DAYS),
-    ("post", "evidence", EVIDENCES), ("post", "purpose", ["", "theft", "reversal", None, 1]),
+    ("post", "evidence", EVIDENCES), ("post", "evidence_class", CLASSES), ("post", "purpose", ["", "theft", "reversal", None, 1]),
     ("post", "linked", ["", "true", 1, None]), ("post", "kind", ["", "expire", None, 1, []]),
     ("post", "surprise", ["x"]), ("reserve", "expires_at", TIMES), ("reserve", "amount", AMOUNTS),
     ("reserve", "evidence", EVIDENCES), ("post-reserved", "reservation", IDS), ("post-reserved", "amount", AMOUNTS),
     ("post-reserved", "account", ACCOUNTS), ("void", "reservation", IDS), ("void", "account", ACCOUNTS),
     ("reverse", "transfer", IDS), ("reverse", "evidence", EVIDENCES),
+    ("reserve", "evidence_class", CLASSES), ("reverse", "evidence_class", CLASSES),
 ]  # fmt: skip
-MAY_BE_LEFT_OUT = {"booking_date", "value_date", "evidence", "expires_at", "account"}
+MAY_BE_LEFT_OUT = {"booking_date", "value_date", "evidence", "evidence_class", "expires_at", "account"}
 
 
 def order_of(kind: str, anna: str, bert: str) -> dict[str, Any]:
@@ -99,7 +102,9 @@ async def test_an_order_with_a_bad_field_is_refused_by_its_name(
         if value is None and (field in MAY_BE_LEFT_OUT or kind == "post-reserved"):
             continue
         bad = order_of(kind, anna, bert) | {field: value}
-        response = await counter.ask("POST", "/transfers", json.dumps({"orders": [good, bad]}).encode())
+        response = await counter.ask(
+            "POST", "/transfers", json.dumps({"orders": [good, bad]}).encode(), caller=PAYMENTS
+        )
         problem = said(response)
         assert response.status == 400, (value, problem)
         assert problem["field"].startswith("/orders/1"), (value, problem)
@@ -176,7 +181,7 @@ async def test_no_naughty_string_in_any_place_makes_the_ledger_fail_or_changes_a
         field = fields[n % len(fields)]
         order = order_of("post", anna, bert) | {field: text}
         answers = [
-            await counter.ask("POST", "/transfers", json.dumps({"orders": [order]}).encode()),
+            await counter.ask("POST", "/transfers", json.dumps({"orders": [order]}).encode(), caller=PAYMENTS),
             await counter.act("/accounts", {"kind": text, "currency": "EUR", "reference": text}, ("naughty", n)),
             await counter.ask("GET", f"/accounts/{quote(text, safe='')}/balance?as_of={quote(text, safe='')}"),
         ]

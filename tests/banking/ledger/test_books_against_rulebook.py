@@ -29,6 +29,8 @@ from latticebank.banking.ledger.model.accounts import (
 )
 from latticebank.banking.ledger.model.decide import Chain
 from latticebank.banking.ledger.model.transfers import (
+    SIGNED,
+    EvidenceClass,
     Post,
     PostReserved,
     Rejection,
@@ -52,8 +54,9 @@ BOOKS = count(1)
 AMOUNTS = st.sampled_from([1, 2, 3, 10, 99, 100, 101, 1_000, MAX_MINOR - 1, MAX_MINOR])
 DAYS = st.none() | st.none() | st.sampled_from([-400, -367, -366, -30, -1, 0, 1, 30, 366, 367, 1_000])
 NAMES = st.integers(0, 300)
-KINDS = st.sampled_from([AccountKind.CHECKING, AccountKind.SAVINGS, AccountKind.CASH, AccountKind.SETTLEMENT])
+KINDS = st.sampled_from([AccountKind.CHECKING, AccountKind.SAVINGS, AccountKind.CASH, AccountKind.MIGRATION])
 EVIDENCES = st.sampled_from([EVIDENCE, EVIDENCE, EVIDENCE, bytes(32), b"", b"short"])
+CLASSES = st.sampled_from([*EvidenceClass, *SIGNED, *SIGNED, *SIGNED, EvidenceClass.IMPORT])
 
 
 class LedgerAgainstRulebook(RuleBasedStateMachine):
@@ -104,6 +107,7 @@ class LedgerAgainstRulebook(RuleBasedStateMachine):
     def a_bank_with_customers(self, limits: tuple[int, int]) -> None:
         acts = [
             opening("cash", AccountKind.CASH),
+            opening("past", AccountKind.MIGRATION),
             *[opening(n, overdraft_limit=limit) for n, limit in enumerate(limits)],
         ]
         for act in acts:
@@ -148,7 +152,13 @@ class LedgerAgainstRulebook(RuleBasedStateMachine):
     @rule(which=st.integers(0, 1), amount=AMOUNTS, name=NAMES)
     def pay_in(self, which: int, amount: int, name: int) -> None:
         cash, *others = self.rulebook.pots
-        self._order(which, [(Post(named(name), cash, others[name % len(others)], amount, "EUR", 1, 1, EVIDENCE),)])
+        self._order(which, [(Post(named(name), cash, others[name % len(others)], amount, "EUR", 1, 0, EVIDENCE),)])
+
+    @rule(which=st.integers(0, 1), amount=AMOUNTS, name=NAMES, evidence_class=CLASSES)
+    def take_over(self, which: int, amount: int, name: int, evidence_class: int) -> None:
+        _, past, *others = self.rulebook.pots
+        customer = others[name % len(others)]
+        self._order(which, [(Post(named(name), customer, past, amount, "EUR", 5, evidence_class, EVIDENCE),)])
 
     @precondition(lambda self: self.submitted)
     @rule(which=st.integers(0, 1), data=st.data())
@@ -212,14 +222,14 @@ class LedgerAgainstRulebook(RuleBasedStateMachine):
         if kind == 3:
             return Void(name, data.draw(held))
         target = data.draw(st.sampled_from([*self.posted[-8:], named(data.draw(NAMES))]))
-        return Reverse(name, target, 1, data.draw(EVIDENCES))
+        return Reverse(name, target, data.draw(CLASSES), data.draw(EVIDENCES))
 
     def _post(self, data: st.DataObject, name: bytes) -> Post:
         debit, credit, amount = self._account(data), self._account(data), data.draw(AMOUNTS)
         pot = self.rulebook.pots.get(debit)
         currency = pot.currency if pot else "EUR"
-        evidence = data.draw(EVIDENCES)
-        return Post(name, debit, credit, amount, currency, 1, 1, evidence, self._day(data), self._day(data))
+        proof = data.draw(CLASSES), data.draw(EVIDENCES)
+        return Post(name, debit, credit, amount, currency, 1, *proof, self._day(data), self._day(data))
 
     def _day(self, data: st.DataObject) -> Any:
         days = data.draw(DAYS)

@@ -16,10 +16,11 @@ from latticebank.banking.ledger.model.accounts import (
     UnfreezeAccount,
 )
 from latticebank.banking.ledger.model.decide import Chain
+from latticebank.banking.ledger.model.transfers import DONE, EvidenceClass, Purpose
 from latticebank.banking.ledger.service.ledger import Ledger
 from latticebank.banking.ledger.service.proof import Finding, prove
 from latticebank.kernel.database import Database
-from latticebank.values.account_number import format_account_number
+from latticebank.values.account_number import account_number, format_account_number
 from tests.banking.ledger.samples import (
     ACTOR,
     ANNA,
@@ -80,6 +81,25 @@ async def test_sound_books_are_proved_sound(ledger: Ledger, database: Database) 
     assert "journal" in proof.kept
 
 
+async def test_books_that_took_history_over_are_sound_and_history_against_another_account_is_found(
+    ledger: Ledger, database: Database, auditor: Auditor
+) -> None:
+    await history(ledger)
+    [writer] = ledger._writers
+    past = account_number(0, 3)
+    await writer.submit(alone([opening("past", AccountKind.MIGRATION)]))
+    row = {"purpose": Purpose.IMPORT, "evidence_class": EvidenceClass.IMPORT}
+    [[answer]] = await writer.submit(alone([post("row", ANNA, past, 1, **row)]))
+    assert outcome(answer) == DONE
+    assert (await prove(database, 1)).sound
+
+    with auditor.transaction():
+        auditor.execute("SET LOCAL session_replication_role = replica")
+        auditor.execute("UPDATE accounts SET kind = 14 WHERE account = %s", (past,))
+    found = [(finding.invariant, finding.where) for finding in await findings(database)]
+    assert ("signed-debits", f"transfer {_uuid('row')}") in found
+
+
 async def test_an_empty_book_is_sound(database: Database) -> None:
     assert (await prove(database, 1)).sound
 
@@ -117,7 +137,15 @@ TAMPERINGS = [
     ("booking date", f"UPDATE transfers SET booking_date = booking_date - 1 WHERE {POSTING}", "transfer {c}"),
     ("value date", "UPDATE entries SET value_date = value_date - 1 WHERE account = {anna} AND number = 2", "transfer {c}"),
     ("evidence", f"UPDATE transfers SET evidence = sha256('x') WHERE {POSTING}", "shard 0"),
-    ("class of evidence", f"UPDATE transfers SET evidence_class = 3 WHERE {POSTING}", "shard 0"),
+    ("class of evidence", f"UPDATE transfers SET evidence_class = 6 WHERE {POSTING}", "shard 0"),
+    ("signature made a word", f"UPDATE transfers SET evidence_class = 1 WHERE {POSTING}", "transfer {c}"),
+    ("signature made a rule", f"UPDATE transfers SET evidence_class = 3 WHERE {POSTING}", "transfer {c}"),
+    ("signature made an import", f"UPDATE transfers SET evidence_class = 2 WHERE {POSTING}", "transfer {c}"),
+    ("unknown class of evidence", f"UPDATE transfers SET evidence_class = 7 WHERE {POSTING}", "transfer {c}"),
+    ("evidence removed", f"UPDATE transfers SET evidence = '' WHERE {POSTING}", "transfer {c}"),
+    ("reservation by a word", "UPDATE transfers SET evidence_class = 1 WHERE id = '{open}'", "transfer {open}"),
+    ("reversal by a word", "UPDATE transfers SET evidence_class = 1 WHERE kind = 6", "transfer {back}"),
+    ("evidence of a posted reservation", "UPDATE transfers SET evidence = sha256('x') WHERE kind = 3", "reservation {part}"),
     ("purpose", f"UPDATE transfers SET purpose = 3 WHERE {POSTING}", "shard 0"),
     ("outcome of a refusal", "UPDATE transfers SET outcome = 3 WHERE outcome = 6", "shard 0"),
     ("instant", f"UPDATE transfers SET recorded_at = recorded_at - interval '1 day' WHERE {POSTING}", "shard 0"),
@@ -158,7 +186,7 @@ async def test_whoever_lays_hands_on_the_books_is_found_and_the_place_is_named(
     what: str, statement: str, place: str, ledger: Ledger, database: Database, auditor: Auditor
 ) -> None:
     await history(ledger)
-    names = {name: str(_uuid(name)) for name in ("c", "open", "gone")}
+    names = {name: str(_uuid(name)) for name in ("c", "open", "gone", "back", "part")}
     numbers = {name: format_account_number(n) for name, n in (("anna", ANNA), ("bert", BERT), ("cash", CASH))}
 
     with auditor.transaction():

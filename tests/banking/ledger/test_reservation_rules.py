@@ -275,12 +275,12 @@ def test_a_chain_that_would_overflow_only_together_is_not_posted() -> None:
 
 def test_what_a_reservation_was_authorised_by_stands_in_its_posting_too() -> None:
     ledger = Ledger()
-    ledger.answer(reserve("r", evidence_class=EvidenceClass.IMPORT))
+    ledger.answer(reserve("r", evidence_class=EvidenceClass.BATCH))
 
     answer = ledger.answer(post_reserved("pr", "r"))
 
     assert isinstance(answer, Transfer)
-    assert (answer.evidence_class, answer.evidence) == (EvidenceClass.IMPORT, reserve("r").evidence)
+    assert (answer.evidence_class, answer.evidence) == (EvidenceClass.BATCH, reserve("r").evidence)
 
 
 def test_a_batch_full_of_chains_is_decided_in_a_time_that_grows_with_their_number_only() -> None:

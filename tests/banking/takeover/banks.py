@@ -7,7 +7,7 @@ from pathlib import Path
 from latticebank.bank import compose, open_context
 from latticebank.banking.ledger.client import LedgerClient
 from latticebank.banking.ledger.wire import EntryView
-from latticebank.kernel.caller import read_operator_token
+from latticebank.kernel.credential_file import operator_credential
 from latticebank.kernel.settings import Settings
 from latticebank.kernel.transports import HttpTransport
 from tests.kernel.serving import served
@@ -22,13 +22,12 @@ async def ledger_of(
     async with open_context(settings, {"ledger": database_url}) as context:
         bank = compose(["ledger"], context)
         async with bank.running():
-            token = read_operator_token(folder)
             async with AsyncExitStack() as served_here:
                 way = bank.context.transport("ledger")
                 if over_http:
                     way = HttpTransport(await served_here.enter_async_context(served(bank)))
                     served_here.push_async_callback(way.aclose)
-                yield LedgerClient(way, lambda: f"Bearer {token}", timeout=60)
+                yield LedgerClient(way, operator_credential(folder), timeout=60)
 
 
 async def entries_of(client: LedgerClient, account: str) -> list[EntryView]:

@@ -18,12 +18,14 @@ from latticebank.banking.ledger.model.accounts import (
     SetOverdraftLimit,
     UnfreezeAccount,
 )
-from latticebank.banking.ledger.service.ledger import Ledger, Period
+from latticebank.banking.ledger.service.ledger import AccountRow, Ledger, Period
 from latticebank.banking.ledger.service.metrics import WriterMetrics
 from latticebank.banking.ledger.service.openings import opening_command
-from latticebank.banking.ledger.service.views import account_view, entry_view, transfer_view
+from latticebank.banking.ledger.service.orders import claims_signature
+from latticebank.banking.ledger.service.views import account_facts, account_view, debit_view, entry_view, transfer_view
 from latticebank.banking.ledger.wire import (
     AccountKindWord,
+    AccountNumbers,
     AccountOpening,
     AccountPage,
     AccountsByReference,
@@ -31,7 +33,10 @@ from latticebank.banking.ledger.wire import (
     BalanceView,
     Basis,
     BatchAnswer,
+    CustomerDebitsAfter,
+    CustomerDebitsPage,
     EntryPage,
+    KnownAccounts,
     OpeningBatch,
     OpeningsAnswer,
     OrderBatch,
@@ -75,9 +80,17 @@ _RESTRICTIONS: dict[str, type[FreezeAccount | UnfreezeAccount | CloseAccount]] =
     "close": CloseAccount,
 }
 
+POST_SIGNED = "ledger:PostSigned"
+"""The action of whoever says that an order was signed; no route stands for it, since it depends on the orders."""
+
 router = Router(prefix="/api/ledger", tags=["ledger"])
+internal = Router(prefix="/internal/ledger", tags=["ledger"])
 
 Day = Annotated[date, BeforeValidator(iso_day)]
+AsOf = Annotated[Day | None, Query(description="The last day that counts; today if left out.")]
+InBasis = Annotated[Basis, Query(description="Whether booking or value dates count.")]
+Since = Annotated[Day | None, Query(alias="from", description="The first day, included.")]
+Until = Annotated[Day | None, Query(alias="to", description="The last day, included.")]
 AccountPath = Annotated[str, Path(description="The ten digits of the account.", examples=["1000000015"])]
 
 
@@ -121,14 +134,13 @@ async def list_accounts(
     if currency is not None:
         currency_digits(currency)
     rows = await _ledger(request).accounts(
-        after=decode_cursor(cursor, tuple[int])[0] if cursor else 0,
+        after=_last_shown(cursor),
         limit=limit + 1,
         kind=AccountKind[kind.upper()] if kind else 0,
         currency=currency or "",
         party=party or "",
     )
-    more = encode_cursor((rows[limit - 1].account.number,)) if len(rows) > limit else None
-    return AccountPage([account_view(row) for row in rows[:limit]], more)
+    return _account_page(rows, limit)
 
 
 @router.post("/accounts/by-reference")
@@ -153,14 +165,11 @@ async def read_balance(
     request: Request,
     account: AccountPath,
     _: Annotated[Caller, permit("ledger:ReadEntries")],
-    as_of: Annotated[Day | None, Query(description="The last day that counts; today if left out.")] = None,
-    basis: Annotated[Basis, Query(description="Whether booking or value dates count.")] = "booking",
+    as_of: AsOf = None,
+    basis: InBasis = "booking",
 ) -> BalanceView:
     """Show the balance at the end of a day, by booking or by value date."""
-    day = as_of or request.app.state.context.clock.now().date()
-    row, balance = await _ledger(request).balance(parse_account_number(account), day, basis)
-    currency = row.account.currency
-    return BalanceView(account, currency, day, basis, format_amount(balance, CURRENCY_DIGITS[currency]))
+    return await _balance(request, account, as_of, basis)
 
 
 @router.get("/accounts/{account}/entries")
@@ -168,20 +177,56 @@ async def list_entries(
     request: Request,
     account: AccountPath,
     _: Annotated[Caller, permit("ledger:ReadEntries")],
-    since: Annotated[Day | None, Query(alias="from", description="The first day, included.")] = None,
-    until: Annotated[Day | None, Query(alias="to", description="The last day, included.")] = None,
-    basis: Annotated[Basis, Query(description="Whether booking or value dates count.")] = "booking",
+    since: Since = None,
+    until: Until = None,
+    basis: InBasis = "booking",
     limit: PageLimit = DEFAULT_PAGE,
     cursor: PageCursor = None,
 ) -> EntryPage:
     """List the entries of an account in the order of booking."""
-    period = Period(since or date.min, until or date.max, basis == "value")
-    if period.since > period.until:
-        raise InvalidValue("the first day is after the last", field="from")
-    after = decode_cursor(cursor, tuple[int])[0] if cursor else 0
-    currency, rows = await _ledger(request).entries(parse_account_number(account), period, after=after, limit=limit + 1)
-    more = encode_cursor((rows[limit - 1].number,)) if len(rows) > limit else None
-    return EntryPage(account, currency, [entry_view(row, currency) for row in rows[:limit]], more)
+    return await _entry_page(request, account, _period(since, until, basis), limit, cursor)
+
+
+@router.get("/own/accounts")
+async def list_own_accounts(
+    request: Request,
+    caller: Annotated[Caller, permit("ledger:ReadOwnAccounts")],
+    limit: PageLimit = DEFAULT_PAGE,
+    cursor: PageCursor = None,
+) -> AccountPage:
+    """List the accounts that are the caller's, or for which the caller may act, in order of their numbers."""
+    rows = await _ledger(request).accounts_of(caller.parties, after=_last_shown(cursor), limit=limit + 1)
+    return _account_page(rows, limit)
+
+
+@router.get("/own/accounts/{account}/balance")
+async def read_own_balance(
+    request: Request,
+    account: AccountPath,
+    caller: Annotated[Caller, permit("ledger:ReadOwnAccounts")],
+    as_of: AsOf = None,
+    basis: InBasis = "booking",
+) -> BalanceView:
+    """Show the balance of an account of the caller at the end of a day; another's account is not found."""
+    await _ledger(request).require_account_of(caller.parties, parse_account_number(account))
+    return await _balance(request, account, as_of, basis)
+
+
+@router.get("/own/accounts/{account}/entries")
+async def list_own_entries(
+    request: Request,
+    account: AccountPath,
+    caller: Annotated[Caller, permit("ledger:ReadOwnAccounts")],
+    since: Since = None,
+    until: Until = None,
+    basis: InBasis = "booking",
+    limit: PageLimit = DEFAULT_PAGE,
+    cursor: PageCursor = None,
+) -> EntryPage:
+    """List the entries of an account of the caller in the order of booking; another's account is not found."""
+    period = _period(since, until, basis)
+    await _ledger(request).require_account_of(caller.parties, parse_account_number(account))
+    return await _entry_page(request, account, period, limit, cursor)
 
 
 @router.post("/accounts/{account}/overdraft-limit")
@@ -214,9 +259,12 @@ async def restrict_account(
 
 
 @router.post("/transfers", response_model=None, **BULK)
-async def order_transfers(request: Request, _: Annotated[Caller, permit("ledger:PostTransfers")]) -> Response:
+async def order_transfers(request: Request, caller: Annotated[Caller, permit("ledger:PostTransfers")]) -> Response:
     """Post, reserve, void and reverse in bulk: each order carries its own id, under which it happens at most once."""
     batch = await read_json(request, OrderBatch)
+    if any(map(claims_signature, batch.orders)):
+        state = request.app.state
+        state.context.policy.decide(caller, POST_SIGNED, state.resource)
     answers = await _ledger(request).order(batch.orders)
     return _json(BatchAnswer(answers))
 
@@ -229,6 +277,56 @@ async def read_transfer(
 ) -> TransferView:
     """Show the ledger's record of one order: what was done, or why it was refused."""
     return transfer_view(await _ledger(request).transfer(parse_uuid(identifier, "id")))
+
+
+@internal.post("/accounts", response_model=None, **BULK)
+async def tell_accounts(request: Request, _: Annotated[Caller, permit("ledger:ReadAccounts")]) -> Response:
+    """Tell other services what is fixed of accounts, and their status; one that does not exist is left out."""
+    wanted = await read_json(request, AccountNumbers)
+    numbers = [parse_account_number(text, f"/accounts/{place}") for place, text in enumerate(wanted.accounts)]
+    rows = await _ledger(request).accounts_numbered(numbers)
+    return _json(KnownAccounts([account_facts(row) for row in rows]))
+
+
+@internal.post("/customer-debits", response_model=None, **BULK)
+async def list_customer_debits(request: Request, _: Annotated[Caller, permit("ledger:ReadEvidence")]) -> Response:
+    """List the transfers that took money from customers, with the evidence by which they did, in order of recording."""
+    wanted = await read_json(request, CustomerDebitsAfter)
+    rows = await _ledger(request).customer_debits(wanted.after or (0, 0), wanted.limit + 1)
+    page = rows[: wanted.limit]
+    more = (page[-1].shard, page[-1].transfer.seq) if len(rows) > len(page) else None
+    return _json(CustomerDebitsPage([debit_view(row) for row in page], more))
+
+
+def _last_shown(cursor: str | None) -> int:
+    return decode_cursor(cursor, tuple[int])[0] if cursor else 0
+
+
+def _account_page(rows: list[AccountRow], limit: int) -> AccountPage:
+    """Return a page of at most `limit` of these accounts; one more shows that there are more."""
+    more = encode_cursor((rows[limit - 1].account.number,)) if len(rows) > limit else None
+    return AccountPage([account_view(row) for row in rows[:limit]], more)
+
+
+async def _balance(request: Request, account: str, as_of: date | None, basis: Basis) -> BalanceView:
+    day = as_of or request.app.state.context.clock.now().date()
+    row, balance = await _ledger(request).balance(parse_account_number(account), day, basis)
+    currency = row.account.currency
+    return BalanceView(account, currency, day, basis, format_amount(balance, CURRENCY_DIGITS[currency]))
+
+
+def _period(since: date | None, until: date | None, basis: Basis) -> Period:
+    period = Period(since or date.min, until or date.max, basis == "value")
+    if period.since > period.until:
+        raise InvalidValue("the first day is after the last", field="from")
+    return period
+
+
+async def _entry_page(request: Request, account: str, period: Period, limit: int, cursor: str | None) -> EntryPage:
+    number, after = parse_account_number(account), _last_shown(cursor)
+    currency, rows = await _ledger(request).entries(number, period, after=after, limit=limit + 1)
+    more = encode_cursor((rows[limit - 1].number,)) if len(rows) > limit else None
+    return EntryPage(account, currency, [entry_view(row, currency) for row in rows[:limit]], more)
 
 
 async def _act(
@@ -260,14 +358,15 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 def build(context: Context) -> FastAPI:
     """Return the application of the ledger."""
-    return application(SERVICE, context, _lifespan, [router], max_body_bytes=MAX_BATCH_BYTES)
+    return application(SERVICE, context, _lifespan, [router, internal], max_body_bytes=MAX_BATCH_BYTES)
 
 
 SERVICE = Service(
     name="ledger",
     port=8002,
-    prefixes=("/api/ledger/",),
+    prefixes=("/api/ledger/", "/internal/ledger/"),
     migrations=LEDGER_TABLES,
     policies=(files("latticebank.banking.ledger") / "policies.cedar").read_text("utf-8"),
     build=build,
+    further_actions=(POST_SIGNED,),
 )

@@ -5,6 +5,9 @@ from datetime import date
 from uuid import UUID
 
 from latticebank.banking.ledger.wire import (
+    MAX_ORDERS,
+    AccountFacts,
+    AccountNumbers,
     AccountOpening,
     AccountPage,
     AccountsByReference,
@@ -12,7 +15,10 @@ from latticebank.banking.ledger.wire import (
     BalanceView,
     Basis,
     BatchAnswer,
+    CustomerDebitsAfter,
+    CustomerDebitsPage,
     EntryPage,
+    KnownAccounts,
     OpeningAnswer,
     OpeningBatch,
     OpeningOrder,
@@ -30,6 +36,7 @@ from latticebank.banking.ledger.wire import (
 from latticebank.kernel.client import ServiceClient
 
 _ROOT = "/api/ledger"
+_INTERNAL = "/internal/ledger"
 
 
 class LedgerClient(ServiceClient):
@@ -104,6 +111,43 @@ class LedgerClient(ServiceClient):
         batch = OrderBatch(list(orders))
         answer = await self.call("POST", f"{_ROOT}/transfers", BatchAnswer, body=batch, idempotency_key=orders[0].id)
         return answer.answers
+
+    async def own_accounts(self, *, cursor: str | None = None, limit: int = 200) -> AccountPage:
+        """Return a page of the accounts that are the caller's, or for which the caller may act."""
+        query = _given(cursor=cursor, limit=limit)
+        return await self.call("GET", f"{_ROOT}/own/accounts", AccountPage, query=query)
+
+    async def own_balance(self, account: str, *, as_of: date | None = None, basis: Basis = "booking") -> BalanceView:
+        """Return the balance of an account of the caller, as `balance` does."""
+        query = _given(as_of=_day(as_of), basis=basis)
+        return await self.call("GET", f"{_ROOT}/own/accounts/{account}/balance", BalanceView, query=query)
+
+    async def own_entries(
+        self,
+        account: str,
+        *,
+        since: date | None = None,
+        until: date | None = None,
+        basis: Basis = "booking",
+        cursor: str | None = None,
+        limit: int = 200,
+    ) -> EntryPage:
+        """Return a page of the entries of an account of the caller, as `entries` does."""
+        days = {"from": _day(since), "to": _day(until)}
+        query = _given(**days, basis=basis, cursor=cursor, limit=limit)
+        return await self.call("GET", f"{_ROOT}/own/accounts/{account}/entries", EntryPage, query=query)
+
+    async def known_accounts(self, accounts: Sequence[str]) -> list[AccountFacts]:
+        """Return what is fixed of those of these accounts that exist, in order of their numbers; for other services."""
+        body = AccountNumbers(list(accounts))
+        return (await self.call("POST", f"{_INTERNAL}/accounts", KnownAccounts, body=body)).accounts
+
+    async def customer_debits(
+        self, *, after: tuple[int, int] | None = None, limit: int = MAX_ORDERS
+    ) -> CustomerDebitsPage:
+        """Return a page of the transfers that took money from customers; for whoever checks their evidence."""
+        body = CustomerDebitsAfter(after, limit)
+        return await self.call("POST", f"{_INTERNAL}/customer-debits", CustomerDebitsPage, body=body)
 
     async def transfer(self, identifier: UUID) -> TransferView:
         """Return the ledger's record of one order."""

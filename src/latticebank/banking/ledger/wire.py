@@ -221,10 +221,15 @@ class _Order(
 
 
 PurposeWord = Literal["transfer", "cash", "fee", "interest", "import", "rounding"]
+SignedWord = Literal["payment", "batch", "cash"]
+"""The classes of evidence that stand for a signature: only a caller who has checked it may give one."""
 
 
 class PostOrder(_Order, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="post", gc=False):
-    """Move an amount at once. `evidence` is the SHA-256 of what authorises it, in hexadecimal."""
+    """Move an amount at once. `evidence` is the SHA-256 of what authorises it, in hexadecimal.
+
+    `evidence_class` says what was signed: it goes with evidence, and a customer's account is debited only with it.
+    """
 
     debit: str
     credit: str
@@ -234,10 +239,11 @@ class PostOrder(_Order, frozen=True, forbid_unknown_fields=True, omit_defaults=T
     booking_date: date | None = None
     value_date: date | None = None
     evidence: str | None = None
+    evidence_class: SignedWord | None = None
 
 
 class ReserveOrder(_Order, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="reserve", gc=False):
-    """Hold an amount for a posting to come, until `expires_at` if that is given."""
+    """Hold an amount for a posting to come, until `expires_at` if that is given; evidence as for a posting."""
 
     debit: str
     credit: str
@@ -246,6 +252,7 @@ class ReserveOrder(_Order, frozen=True, forbid_unknown_fields=True, omit_default
     purpose: PurposeWord = "transfer"
     expires_at: datetime | None = None
     evidence: str | None = None
+    evidence_class: SignedWord | None = None
 
 
 class PostReservedOrder(
@@ -269,11 +276,12 @@ class VoidOrder(_Order, frozen=True, forbid_unknown_fields=True, omit_defaults=T
 
 
 class ReverseOrder(_Order, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag="reverse", gc=False):
-    """Move the money of a posted transfer back."""
+    """Move the money of a posted transfer back; evidence as for a posting, since whoever got it is debited."""
 
     transfer: UUID
     account: str | None = None
     evidence: str | None = None
+    evidence_class: SignedWord | None = None
 
 
 Order = PostOrder | ReserveOrder | PostReservedOrder | VoidOrder | ReverseOrder
@@ -302,3 +310,63 @@ class BatchAnswer(msgspec.Struct, frozen=True):
     """The answers, in the order of the orders."""
 
     answers: list[OrderAnswer]
+
+
+class AccountNumbers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Accounts to look up."""
+
+    accounts: Annotated[list[str], msgspec.Meta(min_length=1, max_length=MAX_ORDERS)]
+
+
+class AccountFacts(msgspec.Struct, frozen=True, gc=False):
+    """What is fixed of an account, and its status; nothing of its money."""
+
+    account: str
+    kind: AccountKindWord
+    currency: str
+    status: AccountStatusWord
+    owners: list[str]
+    mandates: list[str]
+
+
+class KnownAccounts(msgspec.Struct, frozen=True):
+    """The accounts that exist, in order of their numbers."""
+
+    accounts: list[AccountFacts]
+
+
+class CustomerDebitsAfter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which customers' debits are asked for: those after this shard and sequence number, from the first if null."""
+
+    after: tuple[Annotated[int, msgspec.Meta(ge=0, le=89)], Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]] | None = (
+        None
+    )
+    limit: Annotated[int, msgspec.Meta(ge=1, le=MAX_ORDERS)] = MAX_ORDERS
+
+
+class CustomerDebit(msgspec.Struct, frozen=True, gc=False):
+    """A posted transfer that took money from a customer, with the evidence by which it did.
+
+    `kind` is "post", "post-reserved" or "reverse"; `reference` is the reservation or the reversed transfer.
+    """
+
+    shard: int
+    seq: int
+    id: UUID
+    kind: str
+    debit: str
+    credit: str
+    amount: str
+    currency: str
+    purpose: str
+    evidence_class: str
+    evidence: str
+    reference: UUID | None
+    recorded_at: datetime
+
+
+class CustomerDebitsPage(msgspec.Struct, frozen=True):
+    """Customers' debits in order of shard and sequence number; `next` is the `after` of the next page, null on the last."""
+
+    items: list[CustomerDebit]
+    next: tuple[int, int] | None

@@ -57,12 +57,16 @@ class BodyTooLarge(BankError):
 class Admission:
     """ASGI middleware that refuses what no route should see, and finds out who calls.
 
-    `max_body_bytes` holds for announced and for streamed bodies; `accepts` are the media types of bodies it lets in.
+    `service` is the audience that credentials must be for. `max_body_bytes` holds for announced and for streamed bodies;
+    `accepts` are the media types of bodies it lets in.
     """
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator, max_body_bytes: int, accepts: Iterable[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, authenticator: Authenticator, service: str, max_body_bytes: int, accepts: Iterable[str]
+    ) -> None:
         self._app = app
         self._authenticator = authenticator
+        self._service = service
         self._max_body = max_body_bytes
         self._accepts = tuple(accepts)
         self._slowed = 0
@@ -82,7 +86,8 @@ class Admission:
     async def _caller(self, headers: dict[bytes, bytes]) -> object:
         authorization = headers.get(b"authorization")
         try:
-            return self._authenticator.authenticate(None if authorization is None else authorization.decode("latin-1"))
+            text = None if authorization is None else authorization.decode("latin-1")
+            return await self._authenticator.authenticate(text, self._service)
         except CredentialRefused as refused:
             if refused.slow and self._slowed < _MAX_SLOWED:
                 self._slowed += 1

@@ -79,6 +79,7 @@ def application(
             Middleware(
                 Admission,
                 authenticator=context.authenticator,
+                service=service.name,
                 max_body_bytes=max_body_bytes or context.settings.max_body_bytes,
                 accepts=tuple(accepts),
             ),

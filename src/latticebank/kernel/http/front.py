@@ -30,6 +30,7 @@ _ADVICE = {
     Fault.CONFLICT: "Read the present state, then decide again.",
     Fault.REFUSED: "A rule of the bank stands against it; repeating it changes nothing.",
     Fault.TOO_LARGE: "Send less at once.",
+    Fault.TOO_MANY: "Wait for the time in Retry-After.",
     Fault.TIMEOUT: "Ask again with the same Idempotency-Key: the outcome is kept.",
     Fault.UNAVAILABLE: "Try again after the time in Retry-After; nothing that was accepted is lost.",
     Fault.INTERNAL: "Tell the bank the instance of the problem.",

@@ -1,6 +1,7 @@
 """The Cedar action that a route needs, declared where the route is and decided before its body is read."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
@@ -78,6 +79,7 @@ def _from_this_machine(request: Request) -> bool:
     return named_here and not any(header in request.headers for header in _PROXY_HEADERS)
 
 
+@lru_cache(maxsize=4_096)
 def _is_loopback(address: str) -> bool:
     try:
         return ip_address(address).is_loopback

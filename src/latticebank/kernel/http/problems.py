@@ -28,6 +28,7 @@ STATUS_OF_FAULT = {
     Fault.CONFLICT: 409,
     Fault.REFUSED: 422,
     Fault.TOO_LARGE: 413,
+    Fault.TOO_MANY: 429,
     Fault.TIMEOUT: 504,
     Fault.UNAVAILABLE: 503,
     Fault.INTERNAL: 500,
@@ -145,7 +146,7 @@ def problem_response(error: Exception) -> Response:
         challenge = 'Bearer realm="latticebank"'
         refused = problem.code != "unauthenticated"
         headers["WWW-Authenticate"] = challenge + (', error="invalid_token"' if refused else "")
-    if problem.status == 503:
+    if problem.status in (429, 503):
         seconds = getattr(error, "retry_after", None) or RETRY_AFTER_SECONDS
         headers["Retry-After"] = str(seconds)
     return Response(msgspec.json.encode(problem), problem.status, headers, MEDIA_TYPE)

@@ -198,8 +198,8 @@ def same(command: Command, record: Transfer | AccountEvent, leader: bytes | None
             and _same_dates(command, record)
         )
     if isinstance(command, Reverse):
-        named = (command.transfer, evidence_kept(command.evidence), leader)
-        return named == (record.reference, record.evidence, record.chain)
+        named = (command.transfer, command.evidence_class, evidence_kept(command.evidence), leader)
+        return named == (record.reference, record.evidence_class, record.evidence, record.chain)
     return command.reservation == record.reference
 
 

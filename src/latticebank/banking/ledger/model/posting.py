@@ -11,8 +11,10 @@ from latticebank.banking.ledger.model.desk import Desk
 from latticebank.banking.ledger.model.transfers import (
     DONE,
     NO_CURRENCY,
+    SIGNED,
     VALUE_DATE_REACH,
     Entry,
+    EvidenceClass,
     Expire,
     Kind,
     Post,
@@ -30,6 +32,7 @@ from latticebank.values.money import MAX_BALANCE
 
 _OPEN = AccountStatus.OPEN
 _FIRST_BANK_KIND = AccountKind.CASH
+_MIGRATION = AccountKind.MIGRATION
 _POST = int(Kind.POST)
 _REACH = timedelta(days=VALUE_DATE_REACH)
 _CLOSED_WORD = {AccountStatus.FROZEN: Rejection.ACCOUNT_FROZEN, AccountStatus.CLOSED: Rejection.ACCOUNT_CLOSED}
@@ -93,7 +96,7 @@ def post_reserved(desk: Desk, command: PostReserved) -> Transfer | Rejection:
         credited[member.credit] += amount
         if credit.balance + credited[member.credit] > MAX_BALANCE:
             return Rejection.BALANCE_OVERFLOW
-        refused = _standing(debit, credit)
+        refused = _standing(debit, credit) or _evidence_refusal(debit, credit, member)
         if refused is not None:
             return refused
         dates = booking_dates(desk, debit, credit, command.booking_date, command.value_date)
@@ -141,7 +144,10 @@ def expire(desk: Desk, command: Expire) -> Transfer | Rejection:
 
 
 def reverse(desk: Desk, command: Reverse, chain: bytes | None) -> Transfer | Rejection:
-    """Move the money of a posted transfer back; funds, freezes and closures count as for any posting."""
+    """Move the money of a posted transfer back; funds, freezes and closures count as for any posting.
+
+    Whoever got the money is debited, so a customer who did is debited by a signed act, as ever.
+    """
     original = desk.recorded.get(command.transfer)
     if original is None:
         return Rejection.TRANSFER_UNKNOWN
@@ -224,13 +230,28 @@ def _refusal(debit: Account, credit: Account, command: Post | Reserve) -> Reject
         return _standing(debit, credit)
     if debit.currency != command.currency or credit.currency != command.currency:
         return Rejection.CURRENCY_MISMATCH
-    if len(command.evidence) != EVIDENCE_SIZE and (command.evidence or debit.kind < _FIRST_BANK_KIND):
-        return Rejection.EVIDENCE_MISSING
+    refused = _evidence_refusal(debit, credit, command)
+    if refused is not None:
+        return refused
     if credit.balance + command.amount > MAX_BALANCE:
         return Rejection.BALANCE_OVERFLOW
     if debit.balance - debit.held - command.amount < -debit.overdraft_limit:
         return Rejection.INSUFFICIENT_FUNDS
     return None
+
+
+def _evidence_refusal(debit: Account, credit: Account, command: Post | Reserve | Reservation) -> Rejection | None:
+    """Return why this evidence does not suffice to debit this account.
+
+    A customer is debited by a signed act. The one other reason is history: what another system recorded before this
+    bank took its books over. It moves against an account of migration, and taking it back is no history any more.
+    """
+    if len(command.evidence) != EVIDENCE_SIZE and (command.evidence or debit.kind < _FIRST_BANK_KIND):
+        return Rejection.EVIDENCE_MISSING
+    if debit.kind >= _FIRST_BANK_KIND or command.evidence_class in SIGNED:
+        return None
+    of_history = command.evidence_class == EvidenceClass.IMPORT and command.purpose != Purpose.REVERSAL
+    return None if of_history and credit.kind == _MIGRATION else Rejection.EVIDENCE_NOT_SIGNED
 
 
 def _standing(debit: Account, credit: Account) -> Rejection | None:

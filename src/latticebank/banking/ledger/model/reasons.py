@@ -16,6 +16,7 @@ REASONS: dict[Rejection, str] = {
     Rejection.BOOKING_DATE_IN_FUTURE: "the booking date lies in the future",
     Rejection.VALUE_DATE_OUT_OF_REACH: "the value date lies more than 366 days from the booking date",
     Rejection.EXPIRY_IN_PAST: "the reservation would have expired before it is made",
+    Rejection.EVIDENCE_NOT_SIGNED: "a customer's account is debited only by a signed act: a payment, a batch, a cash order",
     Rejection.RESERVATION_UNKNOWN: "there is no such reservation",
     Rejection.RESERVATION_RESOLVED: "the reservation was posted, voided or expired already",
     Rejection.RESERVATION_EXPIRED: "the time of the reservation is over",

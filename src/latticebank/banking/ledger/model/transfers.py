@@ -37,12 +37,23 @@ class Purpose(Word):
 
 
 class EvidenceClass(Word):
-    """What kind of act stands behind a transfer; `evidence` is the SHA-256 of its bytes."""
+    """What kind of act stands behind a transfer; `evidence` is the SHA-256 of its bytes.
+
+    `PAYMENT` is an instruction that the customer signed, `BATCH` a payment of a manifest that the customer signed (the
+    evidence is its Merkle leaf hash), `CASH` an order that a teller signed.
+    """
 
     NONE = 0
     OPERATOR = 1
     IMPORT = 2
     RULE = 3
+    PAYMENT = 4
+    BATCH = 5
+    CASH = 6
+
+
+SIGNED = frozenset({EvidenceClass.PAYMENT, EvidenceClass.BATCH, EvidenceClass.CASH})
+"""The classes of evidence that stand for a signature: by one of these, customers' accounts are debited."""
 
 
 class Rejection(Word):
@@ -61,6 +72,7 @@ class Rejection(Word):
     BOOKING_DATE_IN_FUTURE = 11
     VALUE_DATE_OUT_OF_REACH = 12
     EXPIRY_IN_PAST = 13
+    EVIDENCE_NOT_SIGNED = 14
     RESERVATION_UNKNOWN = 20
     RESERVATION_RESOLVED = 21
     RESERVATION_EXPIRED = 22

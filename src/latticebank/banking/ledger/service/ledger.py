@@ -15,7 +15,8 @@ from latticebank.banking.ledger.service.metrics import WriterMetrics
 from latticebank.banking.ledger.service.openings import answer_to_opening, opening_command
 from latticebank.banking.ledger.service.orders import answer_to, chains_of
 from latticebank.banking.ledger.service.writer import ShardWriter
-from latticebank.banking.ledger.store import read
+from latticebank.banking.ledger.store import debits, read
+from latticebank.banking.ledger.store.debits import RecordedDebit
 from latticebank.banking.ledger.store.read import AccountRow, EntryRow, Period
 from latticebank.banking.ledger.wire import Basis, OpeningAnswer, OpeningOrder, Order, OrderAnswer
 from latticebank.kernel.database import Database
@@ -29,7 +30,7 @@ from latticebank.values.ids import Uuid7Source
 EXPIRED_AT_ONCE = 1_000
 _EXPIRY_PACE = Pace(idle=1)
 
-__all__ = ["AccountNotFound", "Ledger", "LedgerRefusal", "Period", "TransferNotFound"]
+__all__ = ["AccountNotFound", "AccountRow", "Ledger", "LedgerRefusal", "Period", "TransferNotFound"]
 
 
 class AccountNotFound(BankError):
@@ -163,11 +164,38 @@ class Ledger:
             return await self._existing(connection, number)
 
     async def accounts(self, *, after: int, limit: int, kind: int, currency: str, party: str) -> list[AccountRow]:
-        """Return a page of accounts in order of their numbers."""
+        """Return a page of accounts in order of their numbers; 0 and the empty string ask for any."""
+        parties = (party,) if party else None
         async with self._database.read() as connection:
             return await read.accounts(
-                connection, self._book, after=after, limit=limit, kind=kind, currency=currency, party=party
+                connection, self._book, after=after, limit=limit, kind=kind, currency=currency, parties=parties
             )
+
+    async def accounts_of(self, parties: Sequence[str], *, after: int, limit: int) -> list[AccountRow]:
+        """Return a page of the accounts of which one of these parties is owner or may act, in order of numbers."""
+        async with self._database.read() as connection:
+            return await read.accounts(connection, self._book, after=after, limit=limit, parties=parties)
+
+    async def require_account_of(self, parties: Sequence[str], number: int) -> None:
+        """Return if one of these parties is owner of an account or may act for it.
+
+        Raises:
+            AccountNotFound: none is, or there is no such account; it is never told which.
+
+        """
+        row = await self.account(number)
+        if set(parties).isdisjoint((*row.owners, *row.mandates)):
+            raise AccountNotFound(number)
+
+    async def accounts_numbered(self, numbers: Sequence[int]) -> list[AccountRow]:
+        """Return those of these accounts that exist, in order of their numbers."""
+        async with self._database.read() as connection:
+            return await read.accounts_numbered(connection, self._book, numbers)
+
+    async def customer_debits(self, after: tuple[int, int], limit: int) -> list[RecordedDebit]:
+        """Return the first customers' debits after a shard and sequence number, in order of both."""
+        async with self._database.read() as connection:
+            return await debits.customer_debits(connection, self._book, after=after, limit=limit)
 
     async def accounts_by_reference(self, names: Sequence[str]) -> dict[str, int]:
         """Return the accounts that have these names in another system."""

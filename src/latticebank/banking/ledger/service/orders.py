@@ -10,6 +10,7 @@ from latticebank.banking.ledger.model.decide import Answer, Chain
 from latticebank.banking.ledger.model.transfers import (
     DONE,
     MAX_CHAIN,
+    SIGNED,
     EvidenceClass,
     Post,
     PostReserved,
@@ -27,6 +28,7 @@ from latticebank.banking.ledger.wire import (
     PostOrder,
     PostReservedOrder,
     ReserveOrder,
+    ReverseOrder,
     VoidOrder,
 )
 from latticebank.values.account_number import parse_account_number, shard_of
@@ -39,6 +41,7 @@ _EVIDENCE_CLASS: dict[int, int] = {
     Purpose.ROUNDING: int(EvidenceClass.IMPORT),
 }
 _OPERATOR = int(EvidenceClass.OPERATOR)
+_SIGNED = {evidence_class.word: int(evidence_class) for evidence_class in SIGNED}
 _EVIDENCE_BYTES = 32
 
 
@@ -66,6 +69,11 @@ def chains_of(orders: list[Order], shards: int) -> list[tuple[int, Chain]]:
     if links:
         raise InvalidValue("the last order is linked to nothing", field=f"/orders/{len(orders) - 1}/linked")
     return chains
+
+
+def claims_signature(order: Order) -> bool:
+    """Whether whoever gives this order says that it was signed."""
+    return isinstance(order, PostOrder | ReserveOrder | ReverseOrder) and order.evidence_class is not None
 
 
 def answer_to(order: Order, answer: Answer) -> OrderAnswer:
@@ -105,7 +113,7 @@ def _command(order: Order) -> TransferCommand:
         )
     if isinstance(order, VoidOrder):
         return Void(order.id.bytes, order.reservation.bytes)
-    return Reverse(order.id.bytes, order.transfer.bytes, _OPERATOR, _evidence(order, order.evidence))
+    return Reverse(order.id.bytes, order.transfer.bytes, _evidence_class(order, _OPERATOR), _evidence(order))
 
 
 def _shard(order: Order, shards: int, so_far: int | None) -> int:
@@ -153,8 +161,8 @@ def _movement(order: PostOrder | ReserveOrder) -> tuple[int, int, int, str, int,
         _amount(order.amount, order.currency),
         order.currency,
         purpose,
-        _EVIDENCE_CLASS.get(purpose, _OPERATOR),
-        _evidence(order, order.evidence),
+        _evidence_class(order, _EVIDENCE_CLASS.get(purpose, _OPERATOR)),
+        _evidence(order),
     )
 
 
@@ -193,8 +201,18 @@ def _instant(time: datetime | None) -> datetime | None:
         raise InvalidValue("this time lies outside of the calendar", field="expires_at") from None
 
 
-def _evidence(order: Order, given: str | None) -> bytes:
+def _evidence_class(order: PostOrder | ReserveOrder | ReverseOrder, otherwise: int) -> int:
+    """Return the class given; it says what was signed, so the evidence must be given with it."""
+    if order.evidence_class is None:
+        return otherwise
+    if order.evidence is None:
+        raise InvalidValue("a class of evidence goes with the evidence", field="evidence")
+    return _SIGNED[order.evidence_class]
+
+
+def _evidence(order: PostOrder | ReserveOrder | ReverseOrder) -> bytes:
     """Return the evidence given, or the SHA-256 of the order itself: the caller's own word."""
+    given = order.evidence
     if given is None:
         return sha256(msgspec.json.encode(order)).digest()
     try:

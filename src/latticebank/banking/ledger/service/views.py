@@ -5,8 +5,17 @@ from uuid import UUID
 from latticebank.banking.ledger.model.accounts import UNBOUNDED, AccountKind, AccountStatus
 from latticebank.banking.ledger.model.reasons import REASONS
 from latticebank.banking.ledger.model.transfers import DONE, EvidenceClass, Kind, Purpose, Rejection
+from latticebank.banking.ledger.store.debits import RecordedDebit
 from latticebank.banking.ledger.store.read import AccountRow, EntryRow, RecordedTransfer
-from latticebank.banking.ledger.wire import AccountKindWord, AccountStatusWord, AccountView, EntryView, TransferView
+from latticebank.banking.ledger.wire import (
+    AccountFacts,
+    AccountKindWord,
+    AccountStatusWord,
+    AccountView,
+    CustomerDebit,
+    EntryView,
+    TransferView,
+)
 from latticebank.values.account_number import format_account_number
 from latticebank.values.money import CURRENCY_DIGITS, format_amount
 
@@ -33,6 +42,19 @@ def account_view(row: AccountRow) -> AccountView:
         reference=row.reference,
         owners=row.owners,
         mandates=row.mandates,
+    )
+
+
+def account_facts(row: AccountRow) -> AccountFacts:
+    """Return what other services are told of an account: nothing of its money."""
+    account = row.account
+    return AccountFacts(
+        format_account_number(account.number),
+        _KIND_WORDS[account.kind],
+        account.currency,
+        _STATUS_WORDS[account.status],
+        row.owners,
+        row.mandates,
     )
 
 
@@ -76,6 +98,26 @@ def transfer_view(recorded: RecordedTransfer) -> TransferView:
         chain=None if t.chain is None else UUID(bytes=t.chain),
         evidence_class=EvidenceClass(t.evidence_class).word,
         evidence=t.evidence.hex() or None,
+    )
+
+
+def debit_view(debit: RecordedDebit) -> CustomerDebit:
+    """Return a customer's debit as whoever checks its evidence sees it."""
+    t = debit.transfer
+    return CustomerDebit(
+        shard=debit.shard,
+        seq=t.seq,
+        id=UUID(bytes=t.id),
+        kind=Kind(t.kind).word,
+        debit=format_account_number(t.debit),
+        credit=format_account_number(t.credit),
+        amount=format_amount(t.amount, CURRENCY_DIGITS.get(t.currency, _NO_DIGITS)),
+        currency=t.currency,
+        purpose=Purpose(t.purpose).word,
+        evidence_class=EvidenceClass(t.evidence_class).word,
+        evidence=t.evidence.hex(),
+        reference=None if t.reference is None else UUID(bytes=t.reference),
+        recorded_at=debit.recorded_at,
     )
 
 

@@ -131,9 +131,10 @@ INVARIANTS = (
         WHERE (t.debit, t.credit, t.amount, t.currency, t.purpose, t.evidence_class, t.evidence, t.chain)
               IS DISTINCT FROM
               (r.debit, r.credit, r.amount, r.currency, r.purpose, r.evidence_class, r.evidence, r.chain)
-           OR (s.kind, s.outcome, s.reference) IS DISTINCT FROM
+           OR (s.kind, s.outcome, s.reference, s.evidence_class, s.evidence) IS DISTINCT FROM
               (CASE r.state WHEN 2 THEN 3 WHEN 3 THEN 4 WHEN 4 THEN 5 END::smallint,
-               CASE WHEN r.state > 1 THEN 0 END::smallint, CASE WHEN r.state > 1 THEN r.id END)
+               CASE WHEN r.state > 1 THEN 0 END::smallint, CASE WHEN r.state > 1 THEN r.id END,
+               CASE WHEN r.state > 1 THEN r.evidence_class END, CASE WHEN r.state > 1 THEN r.evidence END)
         """,
     ),
     Invariant(
@@ -145,6 +146,22 @@ INVARIANTS = (
         LEFT JOIN transfers t ON (t.book, t.shard, t.id) = (r.book, r.shard, r.reference)
         WHERE r.book = %(book)s AND r.kind = 6 AND r.outcome = 0
           AND (t.outcome, t.debit, t.credit, t.amount) IS DISTINCT FROM (0::smallint, r.credit, r.debit, r.amount)
+        """,
+    ),
+    Invariant(
+        "signed-debits",
+        "customers are debited, and their money is held, by signed acts alone, or as history that was taken over",
+        """
+        SELECT 'transfer ' || t.id,
+               format('takes %%s from the customer''s account %%s by evidence of class %%s, %%s bytes', t.amount, t.debit,
+                      t.evidence_class, octet_length(t.evidence))
+        FROM transfers t
+        JOIN accounts d ON (d.book, d.shard, d.account) = (t.book, t.shard, t.debit)
+        LEFT JOIN accounts c ON (c.book, c.shard, c.account) = (t.book, t.shard, t.credit)
+        WHERE t.book = %(book)s AND t.outcome = 0 AND t.kind IN (1, 2, 3, 6) AND d.kind < 11
+          AND (octet_length(t.evidence) = 32
+               AND (t.evidence_class IN (4, 5, 6)
+                    OR (t.evidence_class = 2 AND t.kind <> 6 AND c.kind = 16))) IS NOT TRUE
         """,
     ),
     Invariant(

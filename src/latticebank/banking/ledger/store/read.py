@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from latticebank.banking.ledger.model.accounts import Account
 from latticebank.banking.ledger.model.transfers import VALUE_DATE_REACH, Transfer
 from latticebank.banking.ledger.store.recall import TRANSFER_WITH_BALANCES, transfer_from
+from latticebank.values.account_number import shard_of
 
 Connection = AsyncConnection
 _REACH = timedelta(days=VALUE_DATE_REACH)
@@ -76,13 +77,20 @@ _PAGE_OF_ACCOUNTS = text(
     ORDER BY a.shard, a.account LIMIT :limit
     """
 )
-_ACCOUNTS_OF_PARTY = text(
+_ACCOUNTS_OF_PARTIES = text(
     _ACCOUNT  # noqa: S608  # both are constants
     + """
     WHERE a.book = :book AND a.account > :after AND (:currency = '' OR a.currency = :currency)
       AND (:kind = 0 OR a.kind = :kind)
-      AND (a.shard, a.account) IN (SELECT shard, account FROM account_parties WHERE book = :book AND party = :party)
+      AND (a.shard, a.account) IN (SELECT shard, account FROM account_parties WHERE book = :book AND party = ANY(:parties))
     ORDER BY a.shard, a.account LIMIT :limit
+    """
+)
+_ACCOUNTS_NUMBERED = text(
+    _ACCOUNT
+    + """
+    WHERE a.book = :book AND a.shard = ANY(:shards) AND a.account = ANY(:numbers)
+    ORDER BY a.shard, a.account
     """
 )
 _BY_REFERENCE = text("SELECT reference, account FROM account_references WHERE book = :book AND reference = ANY(:names)")
@@ -149,12 +157,29 @@ async def account(connection: Connection, book: int, shard: int, number: int) ->
 
 
 async def accounts(
-    connection: Connection, book: int, *, after: int, limit: int, kind: int, currency: str, party: str
+    connection: Connection,
+    book: int,
+    *,
+    after: int,
+    limit: int,
+    kind: int = 0,
+    currency: str = "",
+    parties: Collection[str] | None = None,
 ) -> list[AccountRow]:
-    """Return a page of accounts in order of their numbers; 0 and the empty string ask for any kind, currency, party."""
-    statement = _ACCOUNTS_OF_PARTY if party else _PAGE_OF_ACCOUNTS
-    parameters = {"book": book, "after": after, "limit": limit, "kind": kind, "currency": currency}
-    result = await connection.execute(statement, parameters | ({"party": party} if party else {}))
+    """Return a page of accounts in order of their numbers; 0, the empty string and None ask for any.
+
+    Of several parties an account is found that has one of them; there is none that has one of no parties.
+    """
+    statement = _PAGE_OF_ACCOUNTS if parties is None else _ACCOUNTS_OF_PARTIES
+    parameters: dict[str, Any] = {"book": book, "after": after, "limit": limit, "kind": kind, "currency": currency}
+    result = await connection.execute(statement, parameters | ({} if parties is None else {"parties": [*parties]}))
+    return [_account_row(row) for row in result]
+
+
+async def accounts_numbered(connection: Connection, book: int, numbers: Collection[int]) -> list[AccountRow]:
+    """Return those of these accounts that exist, in order of their numbers."""
+    shards = sorted({shard_of(number) for number in numbers})
+    result = await connection.execute(_ACCOUNTS_NUMBERED, {"book": book, "shards": shards, "numbers": [*numbers]})
     return [_account_row(row) for row in result]
 
 

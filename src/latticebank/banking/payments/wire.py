@@ -1,0 +1,98 @@
+"""What goes over the wire of payments.
+
+Documents and signatures are texts: the exact JSON that was signed, and base64url without padding. Accounts are ten
+digits, amounts decimal strings with exactly the digits of their currency, times RFC 3339 in UTC.
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import ClassVar, Literal
+from uuid import UUID
+
+import msgspec
+from pydantic import ConfigDict
+
+StateWord = Literal["received", "awaiting_approval", "posted", "rejected", "cancelled", "failed"]
+KindWord = Literal["payment", "batch", "cash"]
+HoldWord = Literal["over-threshold", "fifth-high-value"]
+
+
+class _Message:
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+
+class SignedText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A document and the signature of a device over its bytes in UTF-8."""
+
+    document: str
+    signature: str
+
+
+class SignedBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A manifest, the signature of a device over it, and the payments that it speaks of, in its order."""
+
+    manifest: str
+    signature: str
+    payments: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedDecision(_Message):
+    """A manager's decision on a payment, and the signature over it."""
+
+    document: str
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentView(_Message):
+    """A payment as it stands. `reason` is a stable code where it was refused, `hold_reason` where it had to wait."""
+
+    id: UUID
+    state: StateWord
+    reason: str | None
+    reason_text: str | None
+    kind: KindWord
+    batch: UUID | None
+    debtor_account: str
+    creditor_account: str
+    creditor_name: str
+    amount: str
+    currency: str
+    reference: str
+    device: UUID
+    instruction_hash: str
+    received_at: datetime
+    final_at: datetime | None
+    booking_date: date | None
+    hold_reason: HoldWord | None
+    approval_expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentPage(_Message):
+    """A page of payments; `next_cursor` is null on the last."""
+
+    items: list[PaymentView]
+    next_cursor: str | None
+
+
+class BatchPaymentAnswer(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What became of one payment of a batch."""
+
+    id: UUID
+    state: str
+    reason: str | None = None
+
+
+class BatchView(msgspec.Struct, frozen=True):
+    """What became of a signed batch: `state` is "received" or "completed"; the answers are in the manifest's order."""
+
+    id: UUID
+    state: str
+    count: int
+    posted: int
+    rejected: int
+    awaiting_approval: int
+    received_at: datetime
+    answers: list[BatchPaymentAnswer]

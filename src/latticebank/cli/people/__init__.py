@@ -1,0 +1,14 @@
+"""The bank's customers' and staff's own commands: they sign with the keys of a wallet and call the bank from outside.
+
+Each module has a `register` that adds its commands; they share who acts (`person`) and how secrets are given (`asking`).
+"""
+
+import typer
+
+from latticebank.cli.people import deciding, devices, entering, paying, staff
+
+
+def register(app: typer.Typer) -> None:
+    """Add all commands of this room."""
+    for module in (entering, devices, paying, deciding, staff):
+        module.register(app)

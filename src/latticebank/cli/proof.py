@@ -1,0 +1,117 @@
+"""`latticebank ledger check`: whether the books are sound, and whether every customer's debit was signed for."""
+
+from typing import Annotated
+
+import typer
+import uvloop
+from msgspec import Struct
+
+from latticebank.bank import compose, open_context
+from latticebank.banking.ledger.service.proof import Proof, prove
+from latticebank.banking.ledger.store.proof import Invariant
+from latticebank.banking.payments.service.evidence import SignatureReport, check_signatures
+from latticebank.banking.payments.service.foundation import Foundation
+from latticebank.cli.console import Steps, err, out, write_json
+from latticebank.cli.reaching import bank_databases, settings_here
+from latticebank.kernel.database import Database
+from latticebank.kernel.settings import Settings
+from latticebank.kernel.telemetry import configure_logs
+
+_NEIGHBOURS = ("keys", "identity", "ledger")
+"""What the check of signatures asks: for keys, for devices, for debits."""
+
+ledger = typer.Typer(help="Look after the ledger itself.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.add_typer(ledger, name="ledger")
+
+
+class _Found(Struct, frozen=True):
+    """What a check found, for programs."""
+
+    books: Proof
+    signatures: SignatureReport | None
+
+
+@ledger.command("check")
+def check(
+    signatures: Annotated[
+        bool, typer.Option("--signatures", help="Also verify again what customers and tellers signed.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+) -> None:
+    """Prove the books: every transfer sums to zero, every balance equals its entries, the journal fits every record.
+
+    With --signatures every debit of a customer is proved from the bytes that were signed: device, signature, parties and
+    amount. That needs the key of keys: LATTICEBANK_KEK_PASSPHRASE.
+    """
+    configure_logs(level="warning")
+    settings = settings_here()
+    steps = Steps()
+    services = (*_NEIGHBOURS, "payments") if signatures else ("ledger",)
+    report: SignatureReport | None = None
+    with steps.shown(), bank_databases(settings, services, steps) as urls:
+        proof = uvloop.run(_prove(settings, urls["ledger"], steps))
+        if signatures:
+            report = uvloop.run(_check_signatures(settings, urls, steps))
+        steps.done()
+    if as_json:
+        write_json(_Found(proof, report) if signatures else proof)
+    else:
+        _tell_proof(proof)
+        if report is not None:
+            _tell_signatures(report)
+    if not proof.sound or (report is not None and not report.sound):
+        raise typer.Exit(1)
+
+
+async def _prove(settings: Settings, url: str, steps: Steps) -> Proof:
+    def told(invariant: Invariant) -> None:
+        steps(f"Checking that {invariant.promise}")
+
+    database = Database(url, application_name="latticebank-check", book=settings.book, statement_seconds=0)
+    try:
+        return await prove(database, settings.book, told)
+    finally:
+        await database.close()
+
+
+async def _check_signatures(settings: Settings, urls: dict[str, str], steps: Steps) -> SignatureReport:
+    """Verify with the bank's own services, opened here on its databases: nothing is asked of a process that runs."""
+
+    def told(report: SignatureReport) -> None:
+        steps(f"Verifying signatures: {report.checked:,} debits")
+
+    async with open_context(settings, urls) as context:
+        bank = compose(_NEIGHBOURS, context)
+        async with bank.running():
+            return await check_signatures(Foundation.of(bank.context), told)
+
+
+def _tell_proof(proof: Proof) -> None:
+    out.print(f"{proof.accounts} accounts, {proof.transfers} transfers, {proof.entries} entries")
+    for name in proof.kept:
+        out.print(f"  [green]holds[/]   {name}")
+    for name in dict.fromkeys(finding.invariant for finding in proof.findings):
+        out.print(f"  [red]broken[/]  {name}")
+    for finding in proof.findings:
+        err.print(f"{finding.invariant}: {finding.where}: {finding.what}", markup=False, soft_wrap=True)
+    out.print("[bold green]The books are sound.[/]" if proof.sound else "[bold red]The books are not sound.[/]")
+
+
+def _tell_signatures(report: SignatureReport) -> None:
+    classes = ", ".join(f"{count} {name}" for name, count in sorted(report.by_class.items())) or "none"
+    out.print(f"{report.checked} debits of customers: {classes}", markup=False)
+    if report.imported:
+        out.print(f"  {report.imported} were taken over from other books, and nobody signed them")
+    if report.by_mandate:
+        out.print(f"  {report.by_mandate} by users whom identity links to a party of other books")
+    for finding in report.findings:
+        err.print(f"{finding.transfer}: {finding.fault}", markup=False, soft_wrap=True)
+    if report.sound:
+        out.print("[bold green]Every other debit is proved by a signature.[/]" if report.imported else
+                  "[bold green]Every debit is proved by a signature.[/]")  # fmt: skip
+    else:
+        out.print(f"[bold red]{report.faults} faults: not every debit is proved.[/]")

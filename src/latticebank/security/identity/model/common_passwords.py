@@ -1,0 +1,45 @@
+"""Passwords of twelve or more characters that are tried first, and stems that are common with any digits after them."""
+
+_WORDS = """
+password password1 passwordpassword password1234 password12345 password123456 password123456789 p@ssw0rd p@ssword
+p@ssw0rd1234 passw0rd passw0rd1234 passw0rdpassw0rd pa$$word pa$$w0rd mypassword mypassword123 thepassword newpassword
+newpassword1 oldpassword yourpassword secretpassword strongpassword password!23456 passphrase mypassphrase
+123456789012 1234567890123 12345678901234 123456789012345 1234567890123456 123456789123 1234567891234 12345678910
+123456781234 1234567812345678 111111111111 000000000000 121212121212 123123123123 123123123456 987654321098
+9876543210123 098765432109 0987654321098 012345678910 112233445566 11223344556677 147258369147 123qweasdzxc
+1q2w3e4r5t6y 1q2w3e4r5t6y7u 1q2w3e4r5t6y7u8i 1qaz2wsx3edc 1qaz2wsx3edc4rfv 1qazxsw23edc zaq12wsxcde3 zaq1xsw2cde3
+qwertyuiop qwertyuiop12 qwertyuiop123 qwertyuiop[] qwertyuiopas qwertyuiopasdf qwertyuiopasdfghjkl qwertyuiopasdfghjklzxcvbnm
+qwertyqwerty qwerty123456 qwerty1234567 qwerty12345678 qwerty123456789 qwerty654321 qwertzuiopas qwertzuiop azertyuiop
+azertyuiopqs asdfghjklqwe asdfghjklzxcvbnm asdfasdfasdf asdfghjkl asdfghjkl123 zxcvbnmasdfghjkl zxcvbnm12345 poiuytrewqasd
+abcdefghijkl abcdefghijklm abcdefghijklmnop abcdefghijklmnopqrstuvwxyz abcdefg12345 abcdefgh1234 abc123abc123 abcd1234abcd
+abcabcabcabc aaaaaaaaaaaa abcdefghijk1 a1b2c3d4e5f6 a1s2d3f4g5h6 q1w2e3r4t5y6 q1w2e3r4t5y6u7i8
+iloveyou iloveyou1234 iloveyou12345 iloveyouforever iloveyousomuch iloveyoubaby iloveyoutoo iloveyou2much iloveyoumom
+iloveyoujesus ilovemyfamily ilovemymother ilovemybaby ilovejesus ilovejesus123 ilovemusic123 ihateyou1234 loveyouforever
+letmein letmein12345 letmeinplease letmeinnow12 welcome welcome12345 welcome123456 welcomehome1 welcomehome welcome2025
+administrator administrator1 admin1234567 admin12345678 adminadmin12 adminadminadmin adminpassword rootpassword
+superadmin123 superuser1234 systemadmin1 changeme changeme1234 changemenow12 changeit1234 defaultpassword temporary123
+temppassword testpassword testtesttest testing12345 test12345678 test123456789 guestpassword userpassword loginlogin12
+football football1234 footballfootball basketball basketball12 baseball1234 baseballbaseball liverpoolfc1 liverpool1234
+manchesterunited manchester123 realmadrid123 barcelona1234 chelsea12345 arsenal12345 juventus1234 dragonball123 dragondragon
+dragon123456 monkey123456 monkeymonkey princess1234 princessprincess sunshine sunshine1234 sunshine12345 superman1234
+supermansuperman batman123456 batmanbatman spiderman1234 starwars1234 starwarsstarwars pokemonpokemon pokemon12345
+harrypotter1 harrypotter12 mickeymouse1 mickeymouse minecraft1234 masterofpuppets mastermaster master123456 trustno1trustno1
+shadow123456 shadowshadow michael12345 michaeljackson jennifer1234 jessica12345 alexander123 alexander1234 christopher1
+christopher12 charlie12345 elizabeth1234 stephanie123 jonathan1234 nicholas1234 samantha1234 victoria1234 veronica1234
+computer1234 computercomputer internet1234 samsung12345 samsunggalaxy microsoft123 windows12345 facebook1234 linkedin1234
+google123456 googlegoogle whatever1234 whateverwhatever butterfly123 butterfly1234 chocolate123 chocolate1234
+strawberry12 blackberry12 springtime12 summersummer summer2024!! summer2025!! winter2024!! winter2025!! autumn2025!!
+january12345 february1234 september123 november1234 december1234 monday123456 friday123456
+correcthorsebatterystaple correct horse battery staple thequickbrownfox the quick brown fox tobeornottobe
+openthedoor1 opensesame12 opensesame123 sesameopen123 nevergiveup12 nevergiveup123 livelaughlove carpediem1234 godisgood1234
+jesuschrist1 jesuslovesme jesuslovesme1 blessedbethename praisethelord hallelujah12 onetwothreefour onetwothree4
+bankpassword bankaccount1 bankbankbank mybankpassword onlinebanking onlinebanking1 internetbanking moneymoneymoney money1234567
+creditcard123 passwort1234 passwortpasswort passwort12345 hallohallo12 hallo1234567 geheim123456 geheimgeheim schatz123456
+motdepasse12 motdepasse123 contrasena123 contraseña123 tequieromucho teamomucho12 bonjour12345 azerty123456 ciaociao1234
+juventusjuventus wachtwoord12 wachtwoord123 lozinka12345 haslo1234567 senha1234567 heslo1234567 parola123456
+"""
+
+_PHRASES = ("correct horse battery staple", "the quick brown fox", "to be or not to be", "let me in please")
+
+COMMON_PASSWORDS = frozenset((*_WORDS.split(), *_PHRASES))
+"""In lower case."""

@@ -1,0 +1,195 @@
+"""Registration: a person, the first device and the first account, in that order and safe to repeat at any point.
+
+Whether an address is taken shows neither in the answer nor in the time it takes, nor in what must be up for it.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from latticebank.banking.ledger.client import LedgerClient
+from latticebank.banking.ledger.wire import AccountOpening
+from latticebank.documents.document import judge, require_uuid7
+from latticebank.documents.enrolment import DeviceEnrolment
+from latticebank.kernel.database import UnitOfWork
+from latticebank.security.identity.events import DEVICE_ENROLLED, USER_REGISTERED, Happening
+from latticebank.security.identity.model.devices import Device, KeyAlreadyEnrolled, Signed, own_key, signed
+from latticebank.security.identity.model.people import Profile, UserIdTaken, profile_of, require_fit_password
+from latticebank.security.identity.service.devices import device_name
+from latticebank.security.identity.service.evenness import evenly
+from latticebank.security.identity.service.foundation import Foundation
+from latticebank.security.identity.store import devices, users
+from latticebank.security.identity.store.users import UserRow
+from latticebank.security.identity.wire import Registered, RegistrationOrder
+from latticebank.security.keys.client import KeysClient
+from latticebank.values.errors import InvalidValue
+from latticebank.values.ids import derived_id
+
+FINISHED_AFTER = timedelta(seconds=15)
+"""A registration that was broken off is finished by the bank itself after so long."""
+FINISHED_AT_ONCE = 50
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Newcomer:
+    """A registration whose form is right."""
+
+    user: UUID
+    profile: Profile
+    device_name: str
+    password: str
+    enrolment: Signed[DeviceEnrolment]
+
+    @property
+    def device(self) -> UUID:
+        return UUID(self.enrolment.document.device)
+
+    @property
+    def public_key(self) -> bytes:
+        return own_key(self.enrolment.document).public_bytes
+
+    def said(self) -> list[str]:
+        """Return all that was said but the password."""
+        told = self.profile
+        return [str(self.user), told.email, told.full_name, told.phone, self.device_name, self.enrolment.identity.hex()]
+
+
+class Registration:
+    """Makes customers. `currency` is that of their first account."""
+
+    def __init__(self, foundation: Foundation, keys: KeysClient, ledger: LedgerClient, currency: str) -> None:
+        self._base = foundation
+        self._keys = keys
+        self._ledger = ledger
+        self._currency = currency
+
+    async def register(self, order: RegistrationOrder) -> Registered:
+        """Register a customer; for an address that is taken, answer as if it were not, and do nothing.
+
+        Raises:
+            InvalidValue, InvalidDocument, PasswordRefused, InvalidSignature: the form is wrong.
+            OtherBank, DocumentExpired, DocumentFromFuture: the enrolment is not for here and now.
+            UserIdTaken, KeyAlreadyEnrolled: the id or the key belongs to another registration.
+            Busy, RemoteProblem, ServiceUnavailable: try again with the same order.
+
+        """
+        newcomer = self._read(order)
+        async with evenly():
+            await self._admit(newcomer)
+        return Registered(newcomer.user, newcomer.device)
+
+    async def finish(self) -> int:
+        """Open the accounts of registrations that were broken off; how many there were."""
+        before = self._base.now() - FINISHED_AFTER
+        async with self._base.database.read() as connection:
+            left = await users.opening(connection, self._base.book, before, FINISHED_AT_ONCE)
+        for user in left:
+            await self._open_account(user)
+        return len(left)
+
+    def _read(self, order: RegistrationOrder) -> _Newcomer:
+        require_uuid7(str(order.user), "/user")
+        profile = profile_of(order.email, order.full_name, order.phone)
+        name = device_name(order.device_name)
+        require_fit_password(order.password, order.email, self._base.bank)
+        enrolment = signed(DeviceEnrolment, order.document, order.signature)
+        if enrolment.document.user != str(order.user):
+            raise InvalidValue("this enrolment is for another user", field="/document/user")
+        if enrolment.document.sponsor:
+            raise InvalidValue("the first device has no sponsor", field="/document/sponsor")
+        enrolment.require_signed_by(own_key(enrolment.document))
+        return _Newcomer(order.user, profile, name, order.password, enrolment)
+
+    async def _admit(self, newcomer: _Newcomer) -> None:
+        base = self._base
+        indexes = base.own_keys.email_indexes(newcomer.profile.email)
+        async with base.database.read() as connection:
+            known = await users.by_id(connection, base.book, newcomer.user)
+            taken = await users.by_email(connection, base.book, indexes)
+            enrolled = await devices.is_taken(connection, base.book, newcomer.device, newcomer.public_key)
+        if known is not None:
+            await self._require_repetition(known, newcomer)
+        else:
+            judge(newcomer.enrolment.document, base.bank, base.now())
+            if enrolled:
+                # Asked whether or not the address is taken, or the answer would tell.
+                raise _already_enrolled()
+            password = await base.passwords.hash(newcomer.password)
+            if taken is not None:
+                await self._go_through_the_motions(newcomer.user)
+                return
+            if not await self._store(newcomer, indexes[0], password):
+                return
+        if known is None or not known.is_active:
+            await self._open_account(newcomer.user)
+
+    async def _require_repetition(self, known: UserRow, newcomer: _Newcomer) -> None:
+        """Let the same registration through again, and no other under the same id."""
+        verdict = await self._base.passwords.verify(known.password, newcomer.password)
+        if not verdict.matches or known.request_mac not in self._base.own_keys.request_macs(newcomer.said()):
+            raise UserIdTaken("another registration has this user id", field="/user", hint="take a new one (UUIDv7)")
+
+    async def _go_through_the_motions(self, user: UUID) -> None:
+        """Ask those who would be asked for a new customer, so that one that is down shows no difference."""
+        await self._keys.create_customer_keys(user)
+        await self._base.profile_keys.key(user)
+        await self._ledger.accounts(party=f"user:{user}", limit=1)
+
+    async def _store(self, newcomer: _Newcomer, email_index: bytes, password: str) -> bool:
+        """Store user and device; False if another registration took the address at the same time."""
+        base, user, now = self._base, newcomer.user, self._base.now()
+        await self._keys.create_customer_keys(user)
+        profile = await base.profile_keys.seal(user, newcomer.profile.to_bytes(), "users", "profile", user)
+        name = newcomer.device_name.encode()
+        sealed_name = await base.profile_keys.seal(user, name, "devices", "name", newcomer.device)
+        async with base.database.begin() as unit:
+            stored = await users.insert(
+                unit.connection,
+                base.book,
+                user,
+                email_index=email_index,
+                request_mac=base.own_keys.request_macs(newcomer.said())[0],
+                password=password,
+                profile=profile,
+                now=now,
+            )
+            if stored:
+                await self._store_device(unit, newcomer, sealed_name)
+                return True
+            rival = await users.by_id(unit.connection, base.book, user)
+        if rival is not None:
+            await self._require_repetition(rival, newcomer)
+        return rival is not None
+
+    async def _store_device(self, unit: UnitOfWork, newcomer: _Newcomer, sealed_name: bytes) -> None:
+        enrolment, now = newcomer.enrolment, self._base.now()
+        device = Device(
+            id=newcomer.device,
+            user=newcomer.user,
+            algorithm=enrolment.document.algorithm,
+            public_key=newcomer.public_key,
+            name=sealed_name,
+            document=enrolment.received,
+            signature=enrolment.signature,
+            sponsor=None,
+            sponsor_signature=None,
+            proposal=None,
+            enrolled_at=now,
+            active_from=now,
+        )
+        if not await devices.insert(unit.connection, self._base.book, device):
+            raise _already_enrolled()
+        happening = Happening(newcomer.user, device=newcomer.device)
+        unit.publish(self._base.event(DEVICE_ENROLLED, newcomer.device, happening))
+
+    async def _open_account(self, user: UUID) -> None:
+        """Open the first account, once however often this is called, and let the user in."""
+        opening = AccountOpening("checking", self._currency, owners=[f"user:{user}"])
+        await self._ledger.open_account(derived_id("registration", str(user)), opening)
+        async with self._base.database.begin() as unit:
+            if await users.activate(unit.connection, self._base.book, user):
+                unit.publish(self._base.event(USER_REGISTERED, user, Happening(user)))
+
+
+def _already_enrolled() -> KeyAlreadyEnrolled:
+    return KeyAlreadyEnrolled("this device or its key is enrolled already", field="/document")

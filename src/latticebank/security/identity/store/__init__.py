@@ -1,0 +1,1 @@
+"""The SQL of identity. Every statement names the book first, as every key does."""

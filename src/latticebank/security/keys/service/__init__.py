@@ -1,0 +1,1 @@
+"""What is done with keys: `keyring` answers callers, `kek` opens the key of keys, `backup` copies the tree and back."""
