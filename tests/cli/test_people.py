@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from decimal import Decimal
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -293,7 +294,7 @@ def test_a_large_payment_waits_and_a_manager_or_the_payer_decides(
     assert ada.json("cancel", third)["state"] == "cancelled"
     assert manager.json("approvals") == []
     assert "Refused" in ada.run("payment", second).stdout
-    assert float(bob.balance()) - float(before) == 10_000
+    assert Decimal(bob.balance()) - Decimal(before) == 10_000
     assert ada.refused("approvals")
 
 

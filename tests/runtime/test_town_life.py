@@ -15,6 +15,7 @@ from latticebank.runtime.postgres import EmbeddedPostgres
 from latticebank.runtime.town import life
 from latticebank.runtime.town.founding import ways_to
 from latticebank.runtime.town.life import Wish, live
+from latticebank.runtime.town.moving_in import grant
 from latticebank.runtime.town.owners import NoImportedAccounts
 from latticebank.runtime.town.papers import NoTown
 from latticebank.runtime.town.people import CUSTOMERS
@@ -135,6 +136,14 @@ async def test_owners_of_imported_accounts_become_customers_and_pay_from_them(em
     balances = {each.account: each for each in await empty.accounts()}
     assert sum(Decimal(balances[account].balance) for account in imported) == 15_000
     assert any(balances[account].entries > 1 for account in imported)
+    opening = AccountOpening("checking", "CZK", owners=["berka:client/9"])
+    await books.open_account(derived_id("test", "9"), opening)
+    linked = (town.resident("aude").user, "party:berka:client/9")
+    await grant(await empty.actor("tilda"), await empty.actor("marek"), [linked])
+    assert (await lived(empty, Wish(rate=20, people=20, seconds=0.5, imported=4))).paid > 0
+    assert len(empty.papers.existing_town().residents) == len(town.residents) + 1
+
+    town = empty.papers.existing_town()
     assert await empty.seeded() == town, "a later start would add people to books that were taken over"
     report = await empty.signatures()
     assert (report.faults, report.by_mandate > 0) == (0, True)

@@ -22,6 +22,7 @@ DEVICE_NAME = "demo"
 _PAGE = 200
 _MAX_PAGES = 100
 _EXPIRED = "document-expired"
+_PARTY_TAKEN = "party-taken"
 _LOST = frozenset({"enough-admins", "user-unknown"})
 
 
@@ -144,7 +145,11 @@ async def grant(proposer: Actor, approver: Actor, wanted: Sequence[tuple[UUID, s
             identity = sha256(proposal.document.encode()).hexdigest()
             decision = approver.signs.proposal_decision(proposal.id, identity, "approve")
             identifier = proposal.id
-            await approver.asks(lambda bank: bank.decide_proposal(identifier, decision))
+            try:
+                await approver.asks(lambda bank: bank.decide_proposal(identifier, decision))
+            except RemoteProblem as problem:
+                if problem.code != _PARTY_TAKEN:  # the owner is a customer already, and pays without the town
+                    raise
 
     await all_of(wanted, lambda each: one(*each))
 

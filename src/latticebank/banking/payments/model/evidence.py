@@ -4,7 +4,7 @@ Each check yields the faults that it finds, in words that repeat nothing of what
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from msgspec import Struct
@@ -21,6 +21,9 @@ from latticebank.documents.enrolment import DeviceEnrolment
 from latticebank.documents.payment import PaymentInstruction, minor_units
 from latticebank.documents.signing import verify
 from latticebank.values.errors import BankError
+
+STORED_WITHIN = timedelta(minutes=5)
+"""How long a document that was in time when it came may take to be stored: the longest that a request may take."""
 
 
 class Device(Struct, frozen=True):
@@ -204,5 +207,5 @@ def _signer_faults(payment: Payment, document: Document, device: Device, bank: s
     if not device.good_at(payment.received_at):
         yield "the device was not active when it was received"
     created, expires = instant(document.created, "created"), instant(document.expires, "expires")
-    if not created - CLOCKS_APART <= payment.received_at < expires:
+    if not created - CLOCKS_APART <= payment.received_at < expires + STORED_WITHIN:
         yield "it was not received in the time for which it was signed"

@@ -256,6 +256,8 @@ class Batches:
         known = await self._known(batch.signer, batch.id, batch.hash)
         if known is not None:
             return known
+        # Before the standing is asked for: whatever was revoked by now is told, so the device was good at this time.
+        batch = replace(batch, received_at=bank.now())
         [standing] = await bank.identity.standing([(batch.session, batch.signer, batch.device)])
         if standing.verdict != "good":
             raise refusal_of(standing.verdict)
@@ -266,7 +268,7 @@ class Batches:
             raise RecordsErased("the records of this customer are closed")
         for _ in range(_ATTEMPTS):
             try:
-                batch, payments = await self._accept(shard, order, key, verified=standing.verified)
+                payments = await self._accept(shard, order, batch, key, verified=standing.verified)
             except accept.Overtaken:
                 known = await self._known(batch.signer, batch.id, batch.hash)
                 if known is not None:
@@ -277,11 +279,9 @@ class Batches:
             return await self._settle(shard, batch, payments)
         raise BankBusy("another process is in the way of this batch")
 
-    async def _accept(self, shard: int, order: _Order, key: FieldKey, *, verified: bool) -> tuple[Batch, list[Payment]]:
+    async def _accept(self, shard: int, order: _Order, batch: Batch, key: FieldKey, *, verified: bool) -> list[Payment]:
         """Store a batch and its payments in one transaction."""
-        bank = self._bank
-        now = bank.now()
-        batch = replace(order.batch, received_at=now)
+        bank, now = self._bank, batch.received_at
         async with bank.database.begin(shard=shard) as work:
             seen = await accept.look(
                 work,
@@ -315,7 +315,7 @@ class Batches:
             for event in settled_events(bank.ids, bank.book, shard, batch.id, rejected, now):
                 work.publish(event)
         bank.metrics.payments.labels(Kind.BATCH.word, State.REJECTED.word).inc(len(rejected))
-        return batch, payments
+        return payments
 
     async def _settle(self, shard: int, batch: Batch, payments: Sequence[Payment]) -> BatchView:
         """Take an accepted batch to its end; where that cannot be done now, tell that the bank goes on."""

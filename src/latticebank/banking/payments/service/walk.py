@@ -137,6 +137,8 @@ class Walk:
         """Store what may be done of a group; return the payments that the ledger has to hear of."""
         if not group:
             return []
+        # Before the standings are asked for: whatever was revoked by now is told, so a device was good at this time.
+        now = self._bank.now()
         standings = await self._bank.identity.standing(
             [(e.admitted.session, e.admitted.signer, e.admitted.device) for e in group]
         )
@@ -157,18 +159,17 @@ class Walk:
             return []
         for _ in range(_ATTEMPTS):
             try:
-                stored, known = await self._accept(firsts, keys, identifier)
+                stored, known = await self._accept(firsts, keys, identifier, now)
             except accept.Overtaken:
                 continue
             return self._follow(good, stored, known)
         raise BankBusy("another process is in the way of these payments")
 
     async def _accept(
-        self, firsts: Sequence[_Entry], keys: dict[UUID, FieldKey], group: UUID
+        self, firsts: Sequence[_Entry], keys: dict[UUID, FieldKey], group: UUID, now: datetime
     ) -> tuple[list[Payment], dict[UUID, Payment]]:
         """Store new payments in one transaction; return them, and those that existed."""
         bank, shard = self._bank, self._shard
-        now = bank.now()
         day, until = business_date(now), now + bank.limits.approval
         highs = any(e.admitted.amount >= bank.limits.of(e.admitted.currency).high_value_from for e in firsts)
         async with bank.database.begin(shard=shard) as work:
