@@ -27,7 +27,6 @@ CLOCKS_APART = timedelta(seconds=60)
 """By how much the clock of a device may be ahead of the bank's."""
 
 _INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
-_BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 
 
 class InvalidDocument(BankError):
@@ -246,11 +245,12 @@ def from_base64url(text: str, field: str, at_most: int = 8_192) -> bytes:
         InvalidValue: it is not such a text, or stands for more bytes than `at_most`.
 
     """
-    if len(text) <= at_most * 4 // 3 + 3 and _BASE64URL.fullmatch(text):
+    if len(text) <= at_most * 4 // 3 + 3:
         try:
             raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         except ValueError:
             raw = b""
+        # The decoder passes over what it does not know; only the one form comes back the same.
         if base64url(raw) == text and len(raw) <= at_most:
             return raw
     raise InvalidValue("this must be base64url without padding (RFC 4648, 5)", field=field)

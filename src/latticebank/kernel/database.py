@@ -3,7 +3,7 @@
 `begin` is the only place that commits, besides the ledger's write path on the raw connection of `connect`.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -115,6 +115,7 @@ class Database:
             pool_recycle=_RECYCLE_SECONDS,
             pool_use_lifo=True,
         )
+        self._single = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         sqlalchemy.event.listen(self._engine.sync_engine, "checkout", _refuse_lost_connection)
 
     def __repr__(self) -> str:
@@ -154,6 +155,23 @@ class Database:
                 reader = await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
                 async with reader.begin():
                     yield reader
+
+    async def fetch(self, statement: str, parameters: Sequence[object]) -> list[TupleRow]:
+        """Return the rows of one statement that only reads: all of one instant, in one round trip.
+
+        A question on a hot path; `read` costs three round trips more. Placeholders are `%s`, rows come in binary.
+
+        Raises:
+            DatabaseUnavailable: the database is down or too slow.
+
+        """
+        with unavailability():
+            async with self._single.connect() as connection:
+                raw = await connection.get_raw_connection()
+                driver = raw.driver_connection
+                assert isinstance(driver, psycopg.AsyncConnection)
+                cursor = await driver.execute(statement, parameters, binary=True)
+                return await cursor.fetchall()
 
     async def connect(self) -> psycopg.AsyncConnection[TupleRow]:
         """Return a connection of its own outside the pool, in autocommit; the caller closes it.

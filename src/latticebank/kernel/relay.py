@@ -16,7 +16,8 @@ from latticebank.kernel.worker import Pace, keep_working
 MAX_ROWS = 64
 """The most rows of the outbox that are moved at once."""
 MAX_COUNTED_ROWS = 100_000
-PACE = Pace(idle=1.0)
+PACE = Pace(idle=1.0, linger=0.1)
+"""A step costs some ten statements however much it moves, so what is published within a moment moves together."""
 """Who publishes in this process rings; looking is for what a process that died has left behind."""
 
 

@@ -35,7 +35,7 @@ _SECRET_NAME = re.compile(
     r"token|secret|passw|passphrase|authorization|cookie|credential|private|api_?key|seed|dsn", re.IGNORECASE
 )
 _CREDENTIALS_IN_URL = re.compile(r"(?<=://)[^/\s@'\"]*:[^/\s@'\"]*@")
-_BEARER = re.compile(r"\b(bearer\s+|lbo_)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
+_BEARER = re.compile(r"\b(bearer\s+|lb[osv]_)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
 _DEPTH = 6
 _SHORTEST_SECRET = 8
 LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)

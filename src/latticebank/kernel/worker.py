@@ -40,9 +40,13 @@ class Wake:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long to pause, in seconds: between looks when idle, and after failures, doubling up to a bound."""
+    """How long to pause, in seconds: between looks when idle, and after failures, doubling up to a bound.
+
+    `linger` is the pause after work was done: where a step costs the same for much as for little, more gathers meanwhile.
+    """
 
     idle: float = 0.25
+    linger: float = 0.0
     first_failure: float = 0.1
     longest_failure: float = 30.0
 
@@ -60,7 +64,7 @@ async def keep_working(
     pace: Pace,
     failed: Callable[[Exception, int], None] | None = None,
 ) -> None:
-    """Do `step` until cancelled: at once again while it says that it did something, else after a ring or a pause.
+    """Do `step` until cancelled: again, once it lingered, while it says that it did something, else after a ring or a pause.
 
     A step that fails is reported (`failed` gets the error and how many failed in a row) and done again after a pause.
     """
@@ -82,3 +86,5 @@ async def keep_working(
             failures = 0
             if done == 0:
                 await wake.wait(heard, pace.idle)
+            elif pace.linger:
+                await asyncio.sleep(pace.linger)

@@ -115,6 +115,7 @@ async def serve(
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,
                 date_header=True,
                 backlog=_BACKLOG,
                 timeout_keep_alive=30,

@@ -34,6 +34,8 @@ class BankError(Exception):
     code: str = "internal-error"
     title: str = "The bank failed to do this"
     fault: ClassVar[Fault] = Fault.INTERNAL
+    codes: ClassVar[tuple[str, ...]] = ()
+    """The codes that instances of this class have instead of `code`, where the code says more than the class."""
 
     def __init__(self, detail: str, *, field: str | None = None, hint: str | None = None) -> None:
         super().__init__(detail)

@@ -8,8 +8,10 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from latticebank import __version__
 from latticebank.kernel.http.admission import Admission
@@ -38,7 +40,17 @@ async def nothing_to_start(_app: FastAPI) -> AsyncIterator[None]:
 
 
 class Application(FastAPI):
-    """A FastAPI application whose OpenAPI document tells of problem documents."""
+    """A FastAPI application whose OpenAPI document tells of problem documents.
+
+    Of FastAPI's own middleware it has none: `Exchange` tells of what fails, and routes that need a stack bring it.
+    """
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return our middleware around the router."""
+        app: ASGIApp = ExceptionMiddleware(self.router, handlers=self.exception_handlers)
+        for middleware, args, options in reversed(self.user_middleware):
+            app = middleware(app, *args, **options)
+        return app
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI 3.1 document."""

@@ -79,7 +79,7 @@ def front_router(document: Callable[[], dict[str, Any]], rows: Callable[[], list
         code: str = Path(max_length=80, description="What follows /problems/ in the type of a problem document."),
     ) -> ProblemExplained:
         for error in _all_errors(BankError):
-            if error.code == code:
+            if code in (error.codes or (error.code,)):
                 status = error.status if issubclass(error, HttpError) else STATUS_OF_FAULT[error.fault]
                 return ProblemExplained(code=code, title=error.title, status=status, advice=_ADVICE[error.fault])
         raise UnknownProblem("no problem of this bank has this code", field="code")
@@ -115,6 +115,6 @@ def _table_rows(rows: Iterable[RouteRow]) -> Iterator[str]:
 
 def _all_errors(kind: type[BankError]) -> Iterator[type[BankError]]:
     for error in kind.__subclasses__():
-        if error is not HttpError and "code" in vars(error):
+        if error is not HttpError and not {"code", "codes"}.isdisjoint(vars(error)):
             yield error
         yield from _all_errors(error)

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.dependencies.models import Dependant
+from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.params import Depends
 from fastapi.routing import APIRoute
 from starlette.requests import Request
@@ -40,6 +41,8 @@ class StrictRoute(APIRoute):
         super().__init__(path, endpoint, **options)
         if signature(endpoint).return_annotation is Response and (names := _plain_parameters(self.dependant)):
             self.app = _plain_app(endpoint, *names)
+        else:
+            self.app = AsyncExitStackMiddleware(self.app)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the handler of FastAPI with the permits in front."""

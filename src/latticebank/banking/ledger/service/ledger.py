@@ -57,6 +57,7 @@ class LedgerRefusal(BankError):
 
     title = "The ledger refused"
     fault = Fault.CONFLICT
+    codes = tuple(rejection.word for rejection in Rejection)
 
     def __init__(self, rejection: Rejection) -> None:
         super().__init__(REASONS[rejection])

@@ -31,6 +31,8 @@ _TEXTS = {
     "balance-overflow": "a balance would no longer fit into 64 bits",
     "booking-date-before-last": "an account already has an entry with a later booking date",
 }
+REASONS = tuple(_TEXTS)
+"""Every stored reason that has a sentence of its own."""
 
 
 def reason_text(reason: str) -> str:

@@ -1,6 +1,6 @@
 """What the bank answers to what it does not accept, or cannot do: each with a code of its own."""
 
-from latticebank.banking.payments.model.reasons import reason_text
+from latticebank.banking.payments.model.reasons import REASONS, reason_text
 from latticebank.values.errors import BankError, Fault
 
 
@@ -57,6 +57,7 @@ class AccountUnknown(BankError):
 
     title = "There is no such account"
     fault = Fault.CONFLICT
+    codes = ("credit-account-unknown", "debit-account-unknown")
 
     def __init__(self, side: str, field: str) -> None:
         super().__init__(f"the account to {side} does not exist", field=field)
@@ -119,6 +120,7 @@ class PaymentRefused(BankError):
 
     title = "The payment was not made"
     fault = Fault.CONFLICT
+    codes = REASONS
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason_text(reason), hint="this id keeps this answer; sign a new payment")

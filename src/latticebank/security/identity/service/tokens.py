@@ -71,15 +71,12 @@ class Tokens:
     async def standings(self, checks: list[Check]) -> list[Standing]:
         """Return whether sessions, users and devices count at this instant; nothing is changed by it."""
         base, now = self._base, self._base.now()
-        async with base.database.read() as connection:
-            there = await sessions.sessions_by_id(connection, base.book, list({check[0] for check in checks}))
-            known = await sessions.users_by_id(connection, base.book, list({check[1] for check in checks}))
-            devices = await sessions.devices_by_id(connection, base.book, list({check[2] for check in checks}))
-        standings = []
-        for session, user, device in checks:
-            found = verdict(user, there.get(session), known.get(user), devices.get(device), now)
-            standings.append(_standing(user, found, known[user][1] if found is Verdict.GOOD else None))
-        return standings
+        answers = []
+        found = await sessions.standings(base.database, base.book, checks) if checks else []
+        for (_, user, _), (session, known, device) in zip(checks, found, strict=True):
+            said = verdict(user, session, known, device, now)
+            answers.append(_standing(user, said, known[1] if known is not None and said is Verdict.GOOD else None))
+        return answers
 
     def _remembered(self, seen: Seen, audience: str, now: datetime) -> _Signed | None:
         signed = self._signed.get((seen.session, audience))

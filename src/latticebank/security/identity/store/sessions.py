@@ -1,5 +1,6 @@
 """Sessions, and what payments asks of them."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -7,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from latticebank.kernel.database import Database
 from latticebank.security.identity.model.sessions import IDLE, Session
 from latticebank.security.identity.model.standing import KnownDevice, KnownUser
 
@@ -58,13 +60,16 @@ _TOUCH = text(
     """
 )
 _SESSIONS = text("SELECT id, user_id, last_seen, ends_at, ended_at FROM sessions WHERE book = :book AND id = ANY(:ids)")
-_USERS = text(
-    """
-    SELECT u.id, u.state, array(SELECT r.name FROM rights r WHERE (r.book, r.user_id) = (u.book, u.id))
-    FROM users u WHERE u.book = :book AND u.id = ANY(:ids)
-    """
-)
-_DEVICES = text("SELECT id, user_id, active_from, revoked_at FROM devices WHERE book = :book AND id = ANY(:ids)")
+_STANDING = """
+    SELECT s.user_id, s.last_seen, s.ends_at, s.ended_at, u.state,
+           array(SELECT r.name FROM rights r WHERE r.book = u.book AND r.user_id = u.id),
+           d.user_id, d.active_from, d.revoked_at
+    FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[]) WITH ORDINALITY AS n (session, "user", device, place)
+    LEFT JOIN sessions s ON s.book = %s AND s.id = n.session
+    LEFT JOIN users u ON u.book = %s AND u.id = n."user"
+    LEFT JOIN devices d ON d.book = %s AND d.id = n.device
+    ORDER BY n.place
+"""
 _FORGET = text(
     """
     DELETE FROM sessions WHERE book = :book AND id IN (
@@ -117,14 +122,26 @@ async def sessions_by_id(connection: Connection, book: int, ids: list[UUID]) -> 
     return {row[0]: Session(*row) for row in await connection.execute(_SESSIONS, {"book": book, "ids": ids})}
 
 
-async def users_by_id(connection: Connection, book: int, ids: list[UUID]) -> dict[UUID, KnownUser]:
-    """Return state and rights of those of these users that exist."""
-    return {row[0]: (row[1], row[2]) for row in await connection.execute(_USERS, {"book": book, "ids": ids})}
+async def standings(
+    database: Database, book: int, checks: Sequence[tuple[UUID, UUID, UUID]]
+) -> list[tuple[Session | None, KnownUser | None, KnownDevice | None]]:
+    """Return the session, user and device of each check, in order, all of one instant; None for what does not exist."""
+    columns = [_array(column) for column in zip(*checks, strict=True)]
+    found = []
+    for row, (session, _, _) in zip(await database.fetch(_STANDING, (*columns, book, book, book)), checks, strict=True):
+        found.append(
+            (
+                None if row[0] is None else Session(session, *row[:4]),
+                None if row[4] is None else (row[4], row[5]),
+                None if row[6] is None else (row[6], row[7], row[8]),
+            )
+        )
+    return found
 
 
-async def devices_by_id(connection: Connection, book: int, ids: list[UUID]) -> dict[UUID, KnownDevice]:
-    """Return owner and times of those of these devices that exist."""
-    return {row[0]: (row[1], row[2], row[3]) for row in await connection.execute(_DEVICES, {"book": book, "ids": ids})}
+def _array(ids: Iterable[UUID]) -> str:
+    """Return an array of UUIDs in the text form of PostgreSQL: a tenth of what the driver needs for a list."""
+    return "{" + ",".join(map(str, ids)) + "}"
 
 
 async def forget(connection: Connection, book: int, before: datetime, limit: int) -> int:
