@@ -41,6 +41,12 @@ class Server:
         migrate(self.url(name), LEDGER_TABLES)
         return self.url(name)
 
+    def analyze(self, *databases: str) -> None:
+        """Gather the planner's statistics, as pgbench does for its tables; autovacuum would within a minute or so."""
+        for name in databases:
+            with psycopg.connect(self.url(name), autocommit=True) as connection:
+                connection.execute("ANALYZE")
+
     def drop(self, name: str) -> None:
         """Drop a database if it is there."""
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:

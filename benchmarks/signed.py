@@ -20,6 +20,7 @@ from benchmarks.server import Server, open_server
 from benchmarks.signing import Signing, sign
 from benchmarks.turns import Tell
 from latticebank.crypto.signatures import SigningKey, VerifyingKey
+from latticebank.kernel.settings import SERVICES
 
 ALGORITHMS = ("ML-DSA-65", "MLDSA65-Ed25519-SHA512")
 _CORES = 2
@@ -87,6 +88,7 @@ class Bench:
         self._payees = await open_payees(self._banks[0], data, self._plan.payees)
         for algorithm in ALGORITHMS:
             self._payers[algorithm] = await open_payers(self._banks[0], data, self._plan.clients, algorithm)
+        self._server.analyze(*SERVICES)
 
     async def run(self, variant: Variant) -> Run:
         """Sign the load of a variant, then send it and book what that cost."""

@@ -236,8 +236,9 @@ class Bank:
         ways = [(service, Forwarding(self.context.transport(service.name), seconds)) for service in self._elsewhere]
         passed_on = [(prefix, way) for service, way in ways for prefix in service.prefixes if prefix.startswith(PUBLIC)]
         self._doors = (*self._doors, *passed_on)
-        owners = (*self._services, *self._elsewhere)
-        return Door(self._public, tokens, lambda path: next((each.name for each in owners if each.owns(path)), None))
+        owners = {prefix: each.name for each in (*self._services, *self._elsewhere) for prefix in each.prefixes}
+        # A prefix is a folder below /api/ or /internal/: what stands before the third slash.
+        return Door(self._public, tokens, lambda path: owners.get("/".join(path.split("/", 3)[:3]) + "/"))
 
     async def _public(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what came through the door: never an internal route."""

@@ -289,7 +289,11 @@ def test_a_large_payment_waits_and_a_manager_or_the_payer_decides(
     waiting = [each["id"] for each in manager.json("approvals")]
     assert {second, third} < set(waiting)
     (first,) = set(waiting) - {second, third}
-    assert "Paid" in manager.run("approve", first).stdout
+    approved = manager.run("approve", first)
+    assert "Paid" in approved.stdout
+    said = f"Signed: 10000.00 EUR from {adas} to {bobs} (Bob), by device"
+    assert said in approved.stderr
+    assert f"SHA-256 {ada.json('payment', first)['instruction_hash']}" in approved.stderr
     assert manager.json("reject", second)["state"] == "rejected"
     assert ada.json("cancel", third)["state"] == "cancelled"
     assert manager.json("approvals") == []

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 import pytest
 from msgspec.structs import replace
 
-from latticebank.bank import SERVICES, compose, open_context
+from latticebank.bank import compose, open_context
 from latticebank.banking.ledger.client import LedgerClient
 from latticebank.banking.ledger.wire import AccountOpening, PostOrder, ReserveOrder, VoidOrder
 from latticebank.kernel.client import RemoteProblem
@@ -56,7 +56,7 @@ async def client_of(way: str, data: Path, urls: dict[str, str]) -> AsyncIterator
                 await transport.aclose()
         return
     async with open_context(Settings(data=data), urls) as context:
-        bank = compose(SERVICES, context)
+        bank = compose(["ledger"], context)
         async with bank.running():
             yield LedgerClient(bank.context.transport("ledger"), credential)
 

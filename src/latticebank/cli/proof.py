@@ -45,7 +45,8 @@ def check(
     """Prove the books: every transfer sums to zero, every balance equals its entries, the journal fits every record.
 
     With --signatures every debit of a customer is proved from the bytes that were signed: device, signature, parties and
-    amount. That needs the key of keys: LATTICEBANK_KEK_PASSPHRASE.
+    amount, and the rights of tellers, managers and mandates, up to the admins whom the operator named; these are shown, and
+    they are yours to know. That needs the key of keys: LATTICEBANK_KEK_PASSPHRASE.
     """
     configure_logs(level="warning")
     settings = settings_here()
@@ -71,7 +72,9 @@ async def _prove(settings: Settings, url: str, steps: Steps) -> Proof:
     def told(invariant: Invariant) -> None:
         steps(f"Checking that {invariant.promise}")
 
-    database = Database(url, application_name="latticebank-check", book=settings.book, statement_seconds=0)
+    database = Database(
+        url, application_name="latticebank-check", book=settings.book, statement_seconds=0, whole_tables=True
+    )
     try:
         return await prove(database, settings.book, told)
     finally:
@@ -107,9 +110,13 @@ def _tell_signatures(report: SignatureReport) -> None:
     if report.imported:
         out.print(f"  {report.imported} were taken over from other books, and nobody signed them")
     if report.by_mandate:
-        out.print(f"  {report.by_mandate} by users whom identity links to a party of other books")
+        out.print(f"  {report.by_mandate} by users who speak for a party of other books, as staff signed")
+    if report.erased:
+        out.print(f"  {report.erased} users have erased profiles: their first devices prove themselves")
+    roots = ", ".join(map(str, report.roots)) or "nobody"
+    out.print(f"Rights end at {len(report.roots)} admins named by the operator: {roots}", markup=False, soft_wrap=True)
     for finding in report.findings:
-        err.print(f"{finding.transfer}: {finding.fault}", markup=False, soft_wrap=True)
+        err.print(f"{finding.transfer or 'the bank'}: {finding.fault}", markup=False, soft_wrap=True)
     if report.sound:
         out.print("[bold green]Every other debit is proved by a signature.[/]" if report.imported else
                   "[bold green]Every debit is proved by a signature.[/]")  # fmt: skip

@@ -13,6 +13,7 @@ async with bank_at("http://localhost:8000") as bank:
 
 from latticebank.client.bank_client import BankClient, NoSession, OutcomeUnknown, bank_at
 from latticebank.client.device import Device, Payee, Signatory, SignedBatch, SignedDocument
+from latticebank.client.instruction import Instructed, OtherInstruction, read_instruction
 from latticebank.client.private_file import CannotUseFile, OpenToOthers
 from latticebank.client.session import Session
 from latticebank.client.wallet import Customer, NotInWallet, NoWallet, Wallet, WalletDamaged
@@ -25,10 +26,12 @@ __all__ = [
     "CannotUseFile",
     "Customer",
     "Device",
+    "Instructed",
     "NoSession",
     "NoWallet",
     "NotInWallet",
     "OpenToOthers",
+    "OtherInstruction",
     "OutcomeUnknown",
     "Payee",
     "RemoteProblem",
@@ -41,4 +44,5 @@ __all__ = [
     "Wallet",
     "WalletDamaged",
     "bank_at",
+    "read_instruction",
 ]

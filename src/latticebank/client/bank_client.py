@@ -11,6 +11,7 @@ from uuid import UUID
 from latticebank.banking.ledger.wire import AccountPage, AccountView, Basis, EntryPage
 from latticebank.banking.payments.wire import (
     BatchView,
+    InstructionView,
     PaymentPage,
     PaymentView,
     SignedDecision,
@@ -235,6 +236,10 @@ class BankClient(ServiceClient):
     async def payment(self, payment: UUID) -> PaymentView:
         """Return a payment as it stands."""
         return await self.call("GET", f"{_TRANSACTIONS}/{payment}", PaymentView)
+
+    async def instruction(self, payment: UUID) -> InstructionView:
+        """Return what was signed for a payment: an own one, or as a manager or an auditor any."""
+        return await self.call("GET", f"{_TRANSACTIONS}/{payment}/instruction", InstructionView)
 
     async def settled(self, payment: UUID, timeout: float = PATIENCE_SECONDS) -> PaymentView:
         """Wait until the bank has done what it received, or holds it for approval; return how it stands then.

@@ -21,6 +21,8 @@ PARTY = "party:"
 """The customer is the party that the ledger knows by this reference, from books that were taken over."""
 DEVICE = "device:"
 """A device for a customer who has none left: the SHA-256 of its enrolment."""
+_BY_ADMINS = (frozenset({"admin"}), frozenset({"admin"}))
+_BY_BRANCH = (frozenset({"teller", "manager"}), frozenset({"manager"}))
 _PARTY_REFERENCE = re.compile(r"(?!user:)[A-Za-z0-9][A-Za-z0-9._:/-]{0,63}")
 
 
@@ -56,3 +58,8 @@ class RightsProposal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             raise InvalidValue(
                 f"a right is one of {', '.join(ROLES)}, {VERIFIED}, {PARTY}..., {DEVICE}...", field="right"
             )
+
+
+def eyes_of(right: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the roles of which one may propose a right, and those of which one may decide about it."""
+    return _BY_ADMINS if right in ROLES else _BY_BRANCH

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
@@ -108,6 +109,8 @@ async def serve(
     address = _address(settings.host, listener.getsockname()[1])
     async with running_bank(settings, names, premises) as bank:
         await prepare(bank)
+        gc.collect()
+        gc.freeze()  # what a bank is made of stays; to look through it again and again costs time at every collection
         server = _Server(
             uvicorn.Config(
                 bank.app,

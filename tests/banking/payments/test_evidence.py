@@ -56,7 +56,8 @@ async def test_an_honest_bank_is_proved_by_every_class(counter: Counter) -> None
     with without_guards(counter, "payments"):
         counter.write("UPDATE decisions SET decided_by = %s", tessa.user, database="payments")
     assert {f.fault for f in (await report(counter)).findings} == {
-        "its approval was signed by a device of somebody else"
+        "its approval was signed by a device of somebody else",
+        "whoever approved is not proved to have been a manager: nobody gave them this right",
     }
     with without_guards(counter, "payments"):
         counter.write("DELETE FROM decisions", database="payments")

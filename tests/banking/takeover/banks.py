@@ -21,13 +21,12 @@ async def ledger_of(
     settings = Settings(data=folder, shards=shards, services=("ledger",))
     async with open_context(settings, {"ledger": database_url}) as context:
         bank = compose(["ledger"], context)
-        async with bank.running():
-            async with AsyncExitStack() as served_here:
-                way = bank.context.transport("ledger")
-                if over_http:
-                    way = HttpTransport(await served_here.enter_async_context(served(bank)))
-                    served_here.push_async_callback(way.aclose)
-                yield LedgerClient(way, operator_credential(folder), timeout=60)
+        async with bank.running(), AsyncExitStack() as served_here:
+            way = bank.context.transport("ledger")
+            if over_http:
+                way = HttpTransport(await served_here.enter_async_context(served(bank)))
+                served_here.push_async_callback(way.aclose)
+            yield LedgerClient(way, operator_credential(folder), timeout=60)
 
 
 async def entries_of(client: LedgerClient, account: str) -> list[EntryView]:

@@ -167,12 +167,14 @@ async def test_only_the_gateway_exchanges_and_only_payments_asks_what_counts(bra
             await branch.ask("POST", "/internal/identity/exchange", exchange, who=who),
             await branch.ask("POST", "/internal/identity/standing", standing, who=who),
             await branch.ask("POST", "/internal/identity/devices", {"devices": [str(ada.device.id)]}, who=who),
+            await branch.ask("POST", "/internal/identity/evidence", {"users": [str(ada.user)]}, who=who),
             await branch.ask("POST", "/internal/identity/tokens", {"audience": "ledger"}, who=who),
         )
         refused = 401 if who is None else 403
         service = 200 if who in ("payments", "gateway", "ledger") else refused
         assert [answer.status for answer in answers] == [
             200 if who == "gateway" else refused,
+            200 if who == "payments" else refused,
             200 if who == "payments" else refused,
             200 if who == "payments" else refused,
             service,

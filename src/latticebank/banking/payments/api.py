@@ -14,7 +14,14 @@ from latticebank.banking.payments.migrations import PAYMENTS_TABLES
 from latticebank.banking.payments.model.refusals import PaymentRefused
 from latticebank.banking.payments.service.foundation import Foundation
 from latticebank.banking.payments.service.payments import Payments, is_refused
-from latticebank.banking.payments.wire import PaymentPage, PaymentView, SignedBatch, SignedDecision, SignedText
+from latticebank.banking.payments.wire import (
+    InstructionView,
+    PaymentPage,
+    PaymentView,
+    SignedBatch,
+    SignedDecision,
+    SignedText,
+)
 from latticebank.kernel.caller import Caller, CallerKind
 from latticebank.kernel.http import (
     PageCursor,
@@ -40,6 +47,8 @@ MAX_SINGLE_BYTES = 32 * 2**10
 """The largest body of a request with one signed document."""
 READ_ANY = "payments:ReadAnyPayment"
 """The action of whoever may see the payments of others; no route stands for it, since customers share the route."""
+READ_ANY_INSTRUCTION = "payments:ReadAnyInstruction"
+"""The same for what others signed."""
 
 # FastAPI cannot tell the schema of a body that msgspec reads.
 SIGNED: dict[str, Any] = {"openapi_extra": {"requestBody": {"required": True, "content": {"application/json": {}}}}}
@@ -109,8 +118,17 @@ async def read_payment(
     request: Request, identifier: PaymentPath, caller: Annotated[Caller, permit("payments:ReadPayment")]
 ) -> PaymentView:
     """Show a payment: a customer's own, to staff any."""
-    signer = None if _reads_any(request, caller) else caller.user
+    signer = None if _reads_any(request, caller, READ_ANY) else caller.user
     return await _payments(request).payment(parse_uuid(identifier, "id"), signer)
+
+
+@router.get("/{id}/instruction")
+async def read_instruction(
+    request: Request, identifier: PaymentPath, caller: Annotated[Caller, permit("payments:ReadInstruction")]
+) -> InstructionView:
+    """Show what was signed for a payment, and its signature: to whoever signed it, to managers and to auditors."""
+    signer = None if _reads_any(request, caller, READ_ANY_INSTRUCTION) else caller.user
+    return await _payments(request).instruction(parse_uuid(identifier, "id"), signer)
 
 
 @router.post("/{id}/cancel")
@@ -152,10 +170,10 @@ def _answer(view: PaymentView) -> Response:
     return Response(_encode(view), 202 if view.final_at is None else 201, media_type="application/json")
 
 
-def _reads_any(request: Request, caller: Caller) -> bool:
+def _reads_any(request: Request, caller: Caller, action: str) -> bool:
     state = request.app.state
     try:
-        state.context.policy.decide(caller, READ_ANY, state.resource)
+        state.context.policy.decide(caller, action, state.resource)
     except Forbidden:
         if caller.kind is not CallerKind.USER:
             raise
@@ -205,5 +223,5 @@ SERVICE = Service(
     migrations=PAYMENTS_TABLES,
     policies=(files("latticebank.banking.payments") / "policies.cedar").read_text("utf-8"),
     build=build,
-    further_actions=(READ_ANY,),
+    further_actions=(READ_ANY, READ_ANY_INSTRUCTION),
 )

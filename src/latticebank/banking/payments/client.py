@@ -4,6 +4,7 @@ from uuid import UUID
 
 from latticebank.banking.payments.wire import (
     BatchView,
+    InstructionView,
     PaymentPage,
     PaymentView,
     SignedBatch,
@@ -44,6 +45,10 @@ class PaymentsClient(ServiceClient):
     async def payment(self, identifier: UUID) -> PaymentView:
         """Return a payment."""
         return await self.call("GET", f"{_ROOT}/{identifier}", PaymentView)
+
+    async def instruction(self, identifier: UUID) -> InstructionView:
+        """Return what was signed for a payment."""
+        return await self.call("GET", f"{_ROOT}/{identifier}/instruction", InstructionView)
 
     async def cancel(self, identifier: UUID) -> PaymentView:
         """Cancel a payment that waits for approval."""

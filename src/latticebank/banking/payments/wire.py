@@ -70,6 +70,20 @@ class PaymentView(_Message):
 
 
 @dataclass(frozen=True, slots=True)
+class InstructionView(_Message):
+    """What was signed for a payment, its signature, and the device that made it.
+
+    `document` is the exact text: the instruction, or the cash order. For a payment of a batch it is the manifest, and
+    `batch_payment` the text of that payment, whose leaf hash (RFC 9162, 2.1) is the instruction hash of the payment.
+    """
+
+    document: str
+    signature: str
+    device: UUID
+    batch_payment: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class PaymentPage(_Message):
     """A page of payments; `next_cursor` is null on the last."""
 

@@ -8,9 +8,9 @@ import typer
 from latticebank.banking.payments.wire import PaymentPage, PaymentView
 from latticebank.cli.console import err
 from latticebank.cli.people.paying import DEFAULT_SHOWN, DEFAULT_WAIT, Limit, PaymentId, Wait
-from latticebank.cli.people.payments_shown import outcome, tell_page, tell_payment
+from latticebank.cli.people.payments_shown import outcome, signed_text, tell_page, tell_payment
 from latticebank.cli.people.person import Json, Person, acting
-from latticebank.client import BankClient
+from latticebank.client import BankClient, read_instruction
 from latticebank.values.errors import InvalidValue
 
 cash = typer.Typer(help="Take in and hand out cash, as a teller.", no_args_is_help=True)
@@ -45,7 +45,10 @@ def approvals(person: Person, limit: Limit = DEFAULT_SHOWN, as_json: Json = Fals
 
 @acting
 def approve(person: Person, identifier: PaymentId, as_json: Json = False) -> None:
-    """As a manager: let a payment that waits go on, by the signature of this device."""
+    """As a manager: let a payment that waits go on, by the signature of this device.
+
+    What the payer's signed text says is shown; if the bank says anything else of the payment, nothing is approved.
+    """
     _decide(person, identifier, "approve", as_json=as_json)
 
 
@@ -90,7 +93,14 @@ def _decide(person: Person, identifier: UUID, decision: Literal["approve", "reje
         held = await bank.payment(identifier)
         if not as_json:
             err.print(outcome(held), markup=False, soft_wrap=True)
-        return await bank.decide(identifier, signs.payment_decision(identifier, held.instruction_hash, decision))
+        signed_hash = held.instruction_hash
+        if decision == "approve":
+            # A rejection gives the money back, whatever the bank says of the payment; an approval names what was read.
+            instructed = read_instruction(await bank.instruction(identifier), held)
+            signed_hash = instructed.hash
+            if not as_json:
+                err.print(signed_text(instructed), markup=False, soft_wrap=True)
+        return await bank.decide(identifier, signs.payment_decision(identifier, signed_hash, decision))
 
     # That a payment is rejected is no failure where this was asked for.
     tell_payment(person.ask(do), as_json=as_json, expected="rejected" if decision == "reject" else "posted")

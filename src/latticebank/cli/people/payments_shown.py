@@ -7,6 +7,7 @@ import typer
 
 from latticebank.banking.payments.wire import BatchView, PaymentPage, PaymentView, StateWord
 from latticebank.cli.console import err, out, this_command, write_json, write_table
+from latticebank.client import Instructed
 from latticebank.client.payment_file import PaymentFile
 
 _HOLD_REASONS = {
@@ -94,6 +95,15 @@ def outcome(view: PaymentView) -> str:
             return f"Cancelled: {what}. Payment {view.id}."
         case _:
             return f"Refused: {what}. {_why(view)} Payment {view.id}."
+
+
+def signed_text(signed: Instructed) -> str:
+    """Return what the text says that was signed for a payment, and its hash."""
+    reference = f', "{signed.reference}"' if signed.reference else ""
+    return (
+        f"Signed: {signed.amount} {signed.currency} from {signed.debtor_account} to {signed.creditor_account}"
+        f" ({signed.payee}){reference}, by device {signed.device} at {signed.created}.\nSHA-256 {signed.hash}"
+    )
 
 
 def _why(view: PaymentView) -> str:

@@ -18,6 +18,8 @@ from latticebank.security.identity.wire import (
     TokenAnswer,
     TokenKeys,
     TokenOrder,
+    UserRecords,
+    UsersWanted,
 )
 from latticebank.values.ids import derived_id
 
@@ -64,3 +66,8 @@ class IdentityClient(ServiceClient):
         body = DevicesWanted(list(devices))
         path = f"{_INTERNAL}/devices"
         return (await self.call("POST", path, DeviceRecords, body=body, idempotency_key=devices[0])).devices
+
+    async def evidence(self, users: Sequence[UUID]) -> UserRecords:
+        """Return what proves the rights and devices of those of these users who exist; at most 500, and perhaps none."""
+        body, name = UsersWanted(list(users)), derived_id("evidence", "users")
+        return await self.call("POST", f"{_INTERNAL}/evidence", UserRecords, body=body, idempotency_key=name)

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field
 MAX_CHECKS = 8_192
 """The most standings asked for at once."""
 MAX_DEVICES_ASKED = 8_192
+MAX_USERS_ASKED = 500
 MAX_PASSWORD = 256
 
 DocumentText = Annotated[str, Field(min_length=2, max_length=4_096)]
@@ -330,3 +331,67 @@ class DeviceRecords(Struct, frozen=True):
     """Those of the devices that exist, in the order asked."""
 
     devices: list[DeviceRecord]
+
+
+class UsersWanted(Struct, frozen=True, forbid_unknown_fields=True):
+    """Users of whom the evidence is wanted."""
+
+    users: Annotated[list[UUID], Meta(max_length=MAX_USERS_ASKED)]
+
+
+class ProposalRecord(Struct, frozen=True, gc=False):
+    """An approved proposal as it was signed: `document` by the proposer, `decision` by the approver.
+
+    The decision's document names the device that signed it.
+    """
+
+    proposal: UUID
+    subject: UUID
+    action: str
+    right: str
+    proposer: UUID
+    device: UUID
+    document: str
+    signature: str
+    proposed_at: datetime
+    approver: UUID
+    decision: str
+    decision_signature: str
+    decided_at: datetime
+
+
+class EnrolledDevice(Struct, frozen=True, gc=False):
+    """How a device came to its user: by a sponsor, by the proposal of staff, or as the first one, by neither."""
+
+    device: UUID
+    enrolled_at: datetime
+    sponsor: UUID | None
+    proposal: UUID | None
+
+
+class UserRecord(Struct, frozen=True, gc=False):
+    """All devices of a user and all approved proposals about this user, each in the order of time.
+
+    `registered_device` is the first device that the registration, authenticated by a key of identity, was made with; null
+    if there is no such. Nothing can be said of it once the profile is `erased`.
+    """
+
+    user: UUID
+    registered_device: UUID | None
+    erased: bool
+    devices: list[EnrolledDevice]
+    proposals: list[ProposalRecord]
+
+
+class FirstAdmin(Struct, frozen=True, gc=False):
+    """Whom the operator named an admin, and when."""
+
+    user: UUID
+    named_at: datetime
+
+
+class UserRecords(Struct, frozen=True):
+    """Those of the users who exist, in the order asked; and all admins by the operator's word, whoever was asked about."""
+
+    users: list[UserRecord]
+    first_admins: list[FirstAdmin]

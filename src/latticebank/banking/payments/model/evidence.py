@@ -39,7 +39,7 @@ class Device(Struct, frozen=True):
     signature: bytes
     sponsor: UUID | None
     sponsor_signature: bytes | None
-    by_staff: bool
+    proposal: UUID | None
 
     def good_at(self, time: datetime) -> bool:
         """Whether it could sign at this time."""

@@ -1,7 +1,7 @@
 """`latticebank ledger check --signatures`: every debit of a customer is proved by a signature, or named.
 
-The ledger says what was debited; payments keeps what was signed, identity whose devices signed. What an intruder edits in
-one of their databases no longer fits the others, and nobody but the device can sign anew.
+The ledger says what was debited; payments keeps what was signed, identity whose devices signed and who gave them the
+right to. What an intruder edits in one of their databases no longer fits the others, and nobody but a device can sign anew.
 """
 
 import asyncio
@@ -9,30 +9,29 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
 from latticebank.banking.ledger.wire import CustomerDebit
+from latticebank.banking.payments.model.authority import FIRST_ADMINS
 from latticebank.banking.payments.model.evidence import (
     Debit,
     Device,
     SignedBatch,
     approval_faults,
-    enrolment_faults,
     in_batch_faults,
     read_batch,
     single_faults,
 )
 from latticebank.banking.payments.model.payments import Decision, Hold, Kind, Payment
+from latticebank.banking.payments.service.authority import Learning
 from latticebank.banking.payments.service.foundation import Foundation
 from latticebank.banking.payments.service.records import document_place, manifest_place, texts_place
 from latticebank.banking.payments.store import read
 from latticebank.crypto.errors import SealBroken
-from latticebank.crypto.signatures import VerifyingKey
-from latticebank.documents.document import from_base64url
-from latticebank.security.identity.wire import DeviceRecord
-from latticebank.values.errors import BankError
+from latticebank.documents.rights import PARTY
 from latticebank.values.money import CURRENCY_DIGITS, parse_amount
 
 THREADS = 2
@@ -42,15 +41,17 @@ _LOT = 64
 _BATCHES_REMEMBERED = 64
 _IMPORT = "import"
 _USER = "user:"
+_TELLER = "teller"
+_MANAGER = "manager"
 
 _pieces = msgspec.msgpack.Decoder(list[bytes])
 
 
 @dataclass(frozen=True, slots=True)
 class SignatureFinding:
-    """A debit that is not proved, and why."""
+    """A debit that is not proved, and why; without a transfer it is about the bank as a whole."""
 
-    transfer: UUID
+    transfer: UUID | None
     fault: str
 
 
@@ -58,14 +59,18 @@ class SignatureFinding:
 class SignatureReport:
     """How many debits were checked, by class of evidence, how many were taken over, and what is not proved.
 
-    `by_mandate` counts the proved ones from accounts whose parties are known by references of another system: that a
-    user speaks for such a reference, identity alone knows.
+    `by_mandate` counts the proved ones from accounts whose parties are known by references of another system: by a right
+    that two members of staff signed, the signer speaks for such a party. `roots` are the admins whom the operator named:
+    all rights are traced back to them, and nothing proves theirs. `erased` counts users whose profile is erased, so that
+    their first device can no longer be compared with their registration.
     """
 
     checked: int = 0
     by_class: Counter[str] = field(default_factory=Counter)
     imported: int = 0
     by_mandate: int = 0
+    erased: int = 0
+    roots: list[UUID] = field(default_factory=list)
     faults: int = 0
     findings: list[SignatureFinding] = field(default_factory=list)
 
@@ -74,7 +79,7 @@ class SignatureReport:
         """Whether every debit is proved."""
         return self.faults == 0
 
-    def add(self, transfer: UUID, faults: Iterable[str]) -> None:
+    def add(self, transfer: UUID | None, faults: Iterable[str]) -> None:
         """Keep what was found of a debit."""
         for fault in faults:
             self.faults += 1
@@ -93,6 +98,7 @@ async def check_signatures(
     """
     with ThreadPoolExecutor(THREADS, thread_name_prefix="evidence") as pool:
         check = _Check(foundation, pool)
+        await check.roots()
         after: tuple[int, int] | None = None
         while True:
             page = await foundation.ledger.customer_debits(after=after)
@@ -115,11 +121,19 @@ class _Check:
     def __init__(self, foundation: Foundation, pool: ThreadPoolExecutor) -> None:
         self._bank = foundation
         self._pool = pool
-        self._devices: dict[UUID, Device] = {}
-        self._enrolments: dict[UUID, list[str]] = {}
-        self._first_devices: dict[UUID, UUID] = {}
+        self._learning = Learning(foundation, pool)
+        self._authority = self._learning.authority
         self._batches: dict[UUID, tuple[SignedBatch | None, list[str]]] = {}
         self.report = SignatureReport()
+
+    async def roots(self) -> None:
+        """Learn the admins to whom all rights are traced back; more than the operator ever needs to name are a finding."""
+        await self._learning.learn_roots()
+        self.report.roots = self._authority.roots
+        if len(self.report.roots) > FIRST_ADMINS:
+            self.report.add(
+                None, [f"the operator named {len(self.report.roots)} admins, and {FIRST_ADMINS} are enough"]
+            )
 
     async def page(self, debits: Sequence[CustomerDebit]) -> None:
         """Check a page of debits."""
@@ -128,18 +142,22 @@ class _Check:
         self.report.imported += sum(debit.evidence_class == _IMPORT for debit in debits)
         signed = [_debit(debit) for debit in debits if debit.evidence_class != _IMPORT]
         stored = await self._stored([debit.id for debit in signed])
-        await self._learn_devices(stored)
+        await self._learn(stored)
         singles: list[tuple[Debit, Payment, bytes, bytes, Device]] = []
         for debit in signed:
             payment = stored.payments.get(debit.id)
             if payment is None:
                 self.report.add(debit.id, ["no payment is stored for it"])
                 continue
-            device = self._devices.get(payment.device)
+            device = self._authority.devices.get(payment.device)
             if device is None:
                 self.report.add(debit.id, ["it was signed by a device that nobody knows"])
                 continue
-            self.report.add(debit.id, self._enrolments[device.id])
+            self.report.add(debit.id, _of("the device that signed", self._authority.device_faults(device.id)))
+            if payment.kind == Kind.CASH:
+                self.report.add(
+                    debit.id, self._role_faults("whoever signed", payment.signer, _TELLER, payment.received_at)
+                )
             if payment.hold != Hold.NONE:
                 self.report.add(debit.id, self._approval_faults(payment, stored.decisions.get(debit.id)))
             if payment.kind == Kind.BATCH:
@@ -216,11 +234,16 @@ class _Check:
     def _approval_faults(self, payment: Payment, decision: Decision | None) -> list[str]:
         device = None
         if decision is not None and decision.device is not None:
-            device = self._devices.get(decision.device)
-        return [
-            *approval_faults(payment, decision, device, self._bank.bank),
-            *(self._enrolments[device.id] if device else ()),
-        ]
+            device = self._authority.devices.get(decision.device)
+        faults = list(approval_faults(payment, decision, device, self._bank.bank))
+        if device is not None:
+            faults += _of("the device that approved", self._authority.device_faults(device.id))
+        if decision is not None and decision.decided_by is not None:
+            faults += self._role_faults("whoever approved", decision.decided_by, _MANAGER, decision.decided_at)
+        return faults
+
+    def _role_faults(self, who: str, user: UUID, role: str, at: datetime) -> list[str]:
+        return _of(f"{who} is not proved to have been a {role}", self._authority.right_faults(user, role, at))
 
     async def _in_threads(self, singles: Sequence[tuple[Debit, Payment, bytes, bytes, Device]]) -> list[list[str]]:
         bank = self._bank.bank
@@ -233,30 +256,17 @@ class _Check:
         done = await asyncio.gather(*(loop.run_in_executor(self._pool, faults_of, lot) for lot in lots))
         return [faults for lot in done for faults in lot]
 
-    async def _learn_devices(self, stored: _Stored) -> None:
-        """Learn of the devices that signed, and of their sponsors, and check how each was enrolled."""
-        wanted = {payment.device for payment in stored.payments.values()}
-        wanted |= {decision.device for decision in stored.decisions.values() if decision.device is not None}
-        learned: list[Device] = []
-        while missing := [device for device in wanted if device not in self._devices]:
-            records = await self._bank.identity.devices(missing)
-            found = [device for device in map(_device, records) if device is not None]
-            self._devices |= {device.id: device for device in found}
-            learned += found
-            wanted = {device.sponsor for device in found if device.sponsor is not None}
-        for device in learned:
-            sponsor = self._devices.get(device.sponsor) if device.sponsor is not None else None
-            self._enrolments[device.id] = [
-                f"the device that signed: {fault}" for fault in enrolment_faults(device, sponsor, self._bank.bank)
-            ]
-            self._check_first(device)
-
-    def _check_first(self, device: Device) -> None:
-        """A user has one first device; any other without a sponsor came by two members of staff."""
-        if device.sponsor is None and not device.by_staff:
-            first = self._first_devices.setdefault(device.user, device.id)
-            if first != device.id:
-                self._enrolments[device.id].append("the device that signed: nobody sponsored it")
+    async def _learn(self, stored: _Stored) -> None:
+        """Learn of the devices and the people who signed, and of whoever vouched for them."""
+        payments, decisions = stored.payments.values(), stored.decisions.values()
+        devices = {payment.device for payment in payments}
+        devices |= {decision.device for decision in decisions if decision.device is not None}
+        users = {payment.signer for payment in payments}
+        users |= {decision.decided_by for decision in decisions if decision.decided_by is not None}
+        times = [payment.received_at for payment in payments] + [decision.decided_at for decision in decisions]
+        if times:
+            await self._learning.learn(devices, users, max(times))
+        self.report.erased = sum(person.erased for person in self._authority.people.values())
 
     async def _check_owners(self, debits: Sequence[tuple[Debit, Payment]]) -> None:
         """Check that whoever signed may act for the account debited; a teller acts for the bank."""
@@ -268,10 +278,17 @@ class _Check:
             parties = account.parties if account is not None else frozenset[str]()
             if f"{_USER}{payment.signer}" in parties:
                 continue
-            if parties and not all(party.startswith(_USER) for party in parties):
+            references = sorted(party for party in parties if not party.startswith(_USER))
+            found = [self._mandate_faults(payment, reference) for reference in references]
+            if [] in found:
                 self.report.by_mandate += 1
             else:
-                self.report.add(debit.id, ["whoever signed may not act for the account debited"])
+                reasons = [fault for faults in found for fault in faults]
+                self.report.add(debit.id, ["whoever signed may not act for the account debited", *reasons])
+
+    def _mandate_faults(self, payment: Payment, reference: str) -> list[str]:
+        faults = self._authority.right_faults(payment.signer, f"{PARTY}{reference}", payment.received_at)
+        return _of("that the signer speaks for its party is not proved", faults)
 
 
 def _debit(debit: CustomerDebit) -> Debit:
@@ -282,26 +299,5 @@ def _debit(debit: CustomerDebit) -> Debit:
     )  # fmt: skip
 
 
-def _device(record: DeviceRecord) -> Device | None:
-    """Return a device as it is checked; None if what identity keeps of it cannot be read, as if nobody knew it."""
-    try:
-        return _readable_device(record)
-    except BankError:
-        return None
-
-
-def _readable_device(record: DeviceRecord) -> Device:
-    sponsored = record.sponsor_signature
-    return Device(
-        record.device,
-        record.user,
-        VerifyingKey(record.algorithm, from_base64url(record.public_key, "public_key")),
-        record.enrolled_at,
-        record.active_from,
-        record.revoked_at,
-        record.document.encode(),
-        from_base64url(record.signature, "signature"),
-        record.sponsor,
-        None if sponsored is None else from_base64url(sponsored, "sponsor_signature"),
-        record.proposal is not None,
-    )
+def _of(what: str, faults: Iterable[str]) -> list[str]:
+    return [f"{what}: {fault}" for fault in faults]

@@ -33,7 +33,14 @@ from latticebank.banking.payments.service.verification import Verifier
 from latticebank.banking.payments.service.views import Telling, Texts, payment_view
 from latticebank.banking.payments.service.walk import Walk
 from latticebank.banking.payments.store import read
-from latticebank.banking.payments.wire import BatchView, PaymentView, SignedBatch, SignedDecision, SignedText
+from latticebank.banking.payments.wire import (
+    BatchView,
+    InstructionView,
+    PaymentView,
+    SignedBatch,
+    SignedDecision,
+    SignedText,
+)
 from latticebank.documents.cash import CASH
 from latticebank.documents.document import judge
 from latticebank.documents.payment import PAYMENT
@@ -160,6 +167,19 @@ class Payments:
         if found is None or signer not in (None, found.signer):
             raise PaymentNotFound
         return (await self._telling.views([found]))[0]
+
+    async def instruction(self, identifier: UUID, signer: UUID | None) -> InstructionView:
+        """Return what was signed for a payment; where a signer is given, only for one of this signer.
+
+        Raises:
+            PaymentNotFound: there is none that may be told.
+            RecordsErased: what was signed can no longer be opened.
+
+        """
+        found = await self._stored(identifier)
+        if found is None or signer not in (None, found.signer):
+            raise PaymentNotFound
+        return await self._telling.instruction(found)
 
     async def decide(self, caller: Caller, identifier: UUID, signed: SignedDecision) -> PaymentView:
         """Return a payment as a manager's decision leaves it, as `Decisions.decide`."""

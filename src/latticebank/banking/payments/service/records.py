@@ -13,6 +13,7 @@ from latticebank.security.keys.wire import CustomerKeyRequest
 _REMEMBERED = 20_000
 _SECONDS = 60.0
 _AT_ONCE = 1_000
+_FIRST_VERSION = 1
 
 Owner = tuple[UUID, int | None]
 """Whose key, and which version of it; None is the active one."""
@@ -49,6 +50,8 @@ class RecordsKeys:
 
         """
         key_id, version = sealed_under(sealed)
+        if version < _FIRST_VERSION:
+            raise SealBroken("no customer's key has this version")
         key = await self._keys.get((owner, version))
         if key is None:
             return None

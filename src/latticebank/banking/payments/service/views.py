@@ -8,11 +8,13 @@ import msgspec
 
 from latticebank.banking.payments.model.payments import Batch, BatchState, Hold, Kind, Payment, State
 from latticebank.banking.payments.model.reasons import reason_text
+from latticebank.banking.payments.model.refusals import RecordsErased
 from latticebank.banking.payments.service.batches import PIECE
 from latticebank.banking.payments.service.foundation import Foundation
-from latticebank.banking.payments.service.records import document_place, texts_place
+from latticebank.banking.payments.service.records import document_place, manifest_place, texts_place
 from latticebank.banking.payments.store import read
-from latticebank.banking.payments.wire import HoldWord, KindWord, PaymentView, StateWord
+from latticebank.banking.payments.wire import HoldWord, InstructionView, KindWord, PaymentView, StateWord
+from latticebank.documents.document import base64url
 from latticebank.values.account_number import format_account_number
 from latticebank.values.money import CURRENCY_DIGITS, format_amount
 
@@ -102,6 +104,34 @@ class Telling:
                 texts = _texts.decode(piece[place]) if place < len(piece) else NO_TEXTS
                 views.append(payment_view(payment, texts, batches.get(payment.batch)))
         return views
+
+    async def instruction(self, payment: Payment) -> InstructionView:
+        """Return what was signed for a payment.
+
+        Raises:
+            RecordsErased: the key of what was signed is gone.
+
+        """
+        bank, shards = self.foundation, [self.foundation.shard_of(payment.signer)]
+        if payment.batch is None or payment.place is None:
+            async with bank.database.read() as connection:
+                documents = await read.documents(connection, bank.book, shards, [payment.id])
+            return await self._shown(payment, documents.get(payment.id), document_place(payment.id))
+        piece = (payment.batch, payment.place // PIECE)
+        async with bank.database.read() as connection:
+            manifests = await read.manifests(connection, bank.book, shards, [payment.batch])
+            pieces = await read.pieces(connection, bank.book, shards, [piece])
+        texts = await self._piece(payment.signer, piece, pieces[piece]) if piece in pieces else []
+        text = b"".join(texts[payment.place % PIECE :][:1]).decode()
+        return await self._shown(payment, manifests.get(payment.batch), manifest_place(payment.batch), text)
+
+    async def _shown(
+        self, payment: Payment, signed: read.Signed | None, place: bytes, text: str | None = None
+    ) -> InstructionView:
+        opened = await self.foundation.records.open(payment.signer, signed.document, place) if signed else None
+        if signed is None or opened is None:
+            raise RecordsErased("what was signed can no longer be read", field="id")
+        return InstructionView(opened.decode(), base64url(signed.signature), payment.device, text)
 
     async def _single(self, payment: Payment, signed: read.Signed | None) -> Texts:
         if signed is None:

@@ -150,6 +150,7 @@ class Walk:
                 good.setdefault(entry.admitted.id, []).append(entry)
             else:
                 _fail([entry], refusal)
+        self._join_under_way(good)
         firsts = [entries[0] for entries in good.values()]
         keys = await self._bank.records.active({e.admitted.signer for e in firsts})
         for entry in [e for e in firsts if e.admitted.signer not in keys]:
@@ -164,6 +165,14 @@ class Walk:
                 continue
             return self._follow(good, stored, known)
         raise BankBusy("another process is in the way of these payments")
+
+    def _join_under_way(self, good: dict[UUID, list[_Entry]]) -> None:
+        """Let those whose payment another group has wait for the end of it; whoever only has its id is refused."""
+        for identifier in good.keys() & self._under_way.keys():
+            first = self._under_way[identifier][0].admitted
+            same, others = _apart(good.pop(identifier), first.signer, first.hash)
+            _fail(others, _id_reused())
+            self._under_way[identifier].extend(same)
 
     async def _accept(
         self, firsts: Sequence[_Entry], keys: dict[UUID, FieldKey], group: UUID, now: datetime
@@ -218,16 +227,13 @@ class Walk:
         accepted = []
         for identifier, entries in good.items():
             payment = new.get(identifier) or known[identifier]
-            same = [e for e in entries if (e.admitted.signer, e.admitted.hash) == (payment.signer, payment.hash)]
-            others = [entry for entry in entries if entry not in same]
-            _fail(others, PaymentIdReused("another payment has this id", field="id", hint="sign it with a new id"))
+            same, others = _apart(entries, payment.signer, payment.hash)
+            _fail(others, _id_reused())
             if payment.state != State.RECEIVED:
                 _answer(same, payment)
             elif identifier in new:
                 self._under_way[identifier] = same
                 accepted.append(payment)
-            elif identifier in self._under_way:
-                self._under_way[identifier].extend(same)
             else:  # another process, or the recovery worker, has it
                 _answer(same, payment)
         return accepted
@@ -285,6 +291,20 @@ def _refusal(admitted: Admitted, standing: Standing) -> BankError | None:
     elif admitted.parties.isdisjoint(standing.parties):
         return NotYourAccount("you neither own this account nor may act for it", field="debtor_account")
     return None
+
+
+def _apart(entries: Iterable[_Entry], signer: UUID, document_hash: bytes) -> tuple[list[_Entry], list[_Entry]]:
+    """Return the entries that are this payment sent again, and those that only have its id."""
+    same: list[_Entry] = []
+    others: list[_Entry] = []
+    for entry in entries:
+        is_same = (entry.admitted.signer, entry.admitted.hash) == (signer, document_hash)
+        (same if is_same else others).append(entry)
+    return same, others
+
+
+def _id_reused() -> PaymentIdReused:
+    return PaymentIdReused("another payment has this id", field="id", hint="sign it with a new id")
 
 
 def _answer(entries: Iterable[_Entry], payment: Payment) -> None:

@@ -18,11 +18,13 @@ from latticebank.banking.payments.store.encoding import (
 from latticebank.banking.payments.store.rows import BATCH_COLUMNS, Driver, batch_from, driver_of, payment_from
 from latticebank.kernel.database import UnitOfWork
 
+# Where a list is joined to a table, the column of the index is compared with the list as well: so the index alone finds
+# the rows, also while the table was never analysed and the planner knows nothing of it.
 _END = """
     UPDATE payments p
     SET state = n.state, reason = n.reason, booking_date = n.booking_date, final_at = CASE WHEN n.state <> 2 THEN %s END
     FROM unnest(%s::uuid[], %s::smallint[], %s::text[], %s::date[]) AS n (id, state, reason, booking_date)
-    WHERE p.book = %s AND p.shard = %s AND p.id = n.id AND p.state = %s
+    WHERE p.book = %s AND p.shard = %s AND p.id = ANY(%s) AND p.id = n.id AND p.state = %s
     RETURNING p.id
 """
 _WAIT_FOR_APPROVAL = """
@@ -32,12 +34,13 @@ _WAIT_FOR_APPROVAL = """
 _LOCK_USES = """
     SELECT 1 FROM limit_uses u JOIN unnest(%s::uuid[], %s::text[], %s::date[]) AS n (signer, currency, day)
         ON u.signer = n.signer AND u.currency = n.currency AND u.day = n.day
-    WHERE u.book = %s AND u.shard = %s ORDER BY u.signer, u.currency, u.day FOR UPDATE OF u
+    WHERE u.book = %s AND u.shard = %s AND u.signer = ANY(%s) ORDER BY u.signer, u.currency, u.day FOR UPDATE OF u
 """
 _GIVE_BACK = """
     UPDATE limit_uses u SET used = u.used - n.amount
     FROM unnest(%s::uuid[], %s::text[], %s::date[], %s::bigint[]) AS n (signer, currency, day, amount)
-    WHERE u.book = %s AND u.shard = %s AND u.signer = n.signer AND u.currency = n.currency AND u.day = n.day
+    WHERE u.book = %s AND u.shard = %s AND u.signer = ANY(%s) AND u.signer = n.signer AND u.currency = n.currency
+      AND u.day = n.day
 """
 _SETTLED = "DELETE FROM unsettled WHERE book = %s AND shard = %s AND id = %s"
 _COMPLETE = """
@@ -71,16 +74,18 @@ async def end(
 ) -> frozenset[UUID]:
     """Bring payments that are in the state `since` to their next one; return which were: nobody else ends these."""
     driver = await driver_of(work)
+    ids = UuidArray.of([ending.id for ending in endings])
     cursor = await driver.execute(
         _END,
         (
             at,
-            UuidArray.of([ending.id for ending in endings]),
+            ids,
             SmallintArray.of([ending.state for ending in endings]),
             TextArray.of([ending.reason for ending in endings]),
             DateArray.of([ending.booking_date for ending in endings]),
             book,
             shard,
+            ids,
             since,
         ),
         binary=True,
@@ -106,8 +111,9 @@ async def give_back(work: UnitOfWork, book: int, shard: int, payments: Sequence[
     )
     driver = await driver_of(work)
     async with driver.pipeline():
-        await driver.execute(_LOCK_USES, (*columns, book, shard))
-        given = await driver.execute(_GIVE_BACK, (*columns, BigintArray.of([amounts[k] for k in keys]), book, shard))
+        await driver.execute(_LOCK_USES, (*columns, book, shard, columns[0]))
+        amounts_back = BigintArray.of([amounts[k] for k in keys])
+        given = await driver.execute(_GIVE_BACK, (*columns, amounts_back, book, shard, columns[0]))
     assert given.rowcount == len(keys), "every payment that counts has its counter"
 
 

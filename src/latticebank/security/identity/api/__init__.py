@@ -16,6 +16,7 @@ from latticebank.security.identity.api.rooms import Rooms
 from latticebank.security.identity.migrations import IDENTITY_TABLES
 from latticebank.security.identity.service.background import working
 from latticebank.security.identity.service.devices import Devices
+from latticebank.security.identity.service.evidence import Evidence
 from latticebank.security.identity.service.foundation import Foundation
 from latticebank.security.identity.service.own_keys import OwnKeys
 from latticebank.security.identity.service.passwords import Passwords
@@ -71,6 +72,7 @@ def build(context: Context) -> FastAPI:
         devices=Devices(base),
         staff=Staff(base),
         tokens=Tokens(base, GATEWAY),
+        evidence=Evidence(base),
     )
     return app
 

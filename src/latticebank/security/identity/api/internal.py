@@ -16,6 +16,7 @@ from latticebank.security.identity.wire import (
     StandingChecks,
     TokenKeys,
     TokenOrder,
+    UsersWanted,
 )
 
 # FastAPI cannot tell the schema of a body that msgspec reads.
@@ -62,6 +63,13 @@ async def read_device_records(request: Request, _: Annotated[Caller, permit("ide
     """Show devices with the evidence of their enrolment, in bulk; one that does not exist is left out."""
     wanted = await read_json(request, DevicesWanted)
     return _json(DeviceRecords(await rooms(request).devices.records(wanted.devices)))
+
+
+@router.post("/evidence", **READ_BY_MSGSPEC)
+async def read_evidence(request: Request, _: Annotated[Caller, permit("identity:ReadEvidence")]) -> Response:
+    """Show what proves the rights and devices of users, in bulk, and whom the operator named an admin."""
+    wanted = await read_json(request, UsersWanted)
+    return _json(await rooms(request).evidence.of_users(wanted.users))
 
 
 def _json(answer: msgspec.Struct) -> Response:

@@ -6,6 +6,7 @@ from fastapi import Request
 
 from latticebank.kernel.caller import Caller
 from latticebank.security.identity.service.devices import Devices
+from latticebank.security.identity.service.evidence import Evidence
 from latticebank.security.identity.service.foundation import Foundation
 from latticebank.security.identity.service.profiles import Profiles
 from latticebank.security.identity.service.registration import Registration
@@ -25,6 +26,7 @@ class Rooms:
     devices: Devices
     staff: Staff
     tokens: Tokens
+    evidence: Evidence
 
 
 def rooms(request: Request) -> Rooms:

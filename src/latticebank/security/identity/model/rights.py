@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Literal
 from uuid import UUID
 
-from latticebank.documents.rights import DEVICE, PARTY, ROLES, VERIFIED
+from latticebank.documents.rights import PARTY, VERIFIED, eyes_of
 from latticebank.values.errors import BankError, Fault
 from latticebank.values.words import Word
 
@@ -17,9 +17,6 @@ ADMIN = "admin"
 PROPOSAL_LIFE = timedelta(hours=24)
 FIRST_ADMINS = 2
 """So many admins the operator may name; from then on they name each other."""
-
-_BY_ADMINS = (frozenset({ADMIN}), frozenset({ADMIN}))
-_BY_BRANCH = (frozenset({"teller", "manager"}), frozenset({"manager"}))
 
 
 class FourEyes(BankError):
@@ -140,7 +137,7 @@ def require_proposer(right: str, proposer: UUID, subject: UUID, roles: Collectio
         FourEyes: not for oneself, and not without the role that it takes.
 
     """
-    _require(_eyes(right)[0], roles, "propose", right)
+    _require(eyes_of(right)[0], roles, "propose", right)
     if proposer == subject:
         raise FourEyes("nobody proposes a right of their own", field="subject")
 
@@ -152,7 +149,7 @@ def require_approver(proposal: Proposal, approver: UUID, roles: Collection[str])
         FourEyes: not one's own, not about oneself, and not without the role that it takes.
 
     """
-    _require(_eyes(proposal.right)[1], roles, "decide", proposal.right)
+    _require(eyes_of(proposal.right)[1], roles, "decide", proposal.right)
     if approver in (proposal.proposer, proposal.subject):
         raise FourEyes("nobody decides their own proposal, or one about themselves", hint="ask a third person")
 
@@ -183,14 +180,6 @@ def parties_of(user: UUID, rights: Iterable[str]) -> list[str]:
 def is_verified(rights: Collection[str]) -> bool:
     """Whether a user's identity was proved."""
     return VERIFIED in rights
-
-
-def _eyes(right: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the roles of which one may propose, and of which one may decide."""
-    if right in ROLES:
-        return _BY_ADMINS
-    assert right == VERIFIED or right.startswith((PARTY, DEVICE))
-    return _BY_BRANCH
 
 
 def _require(needed: frozenset[str], roles: Collection[str], act: str, right: str) -> None:

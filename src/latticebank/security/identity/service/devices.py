@@ -221,7 +221,7 @@ def _record(device: Device, now: datetime) -> DeviceRecord:
         enrolled_at=device.enrolled_at,
         active_from=device.active_from,
         revoked_at=device.revoked_at,
-        document=device.document.decode(),
+        document=device.document.decode(errors="replace"),
         signature=base64url(device.signature),
         sponsor=device.sponsor,
         sponsor_signature=None if device.sponsor_signature is None else base64url(device.sponsor_signature),

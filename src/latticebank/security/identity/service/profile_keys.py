@@ -2,16 +2,17 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from uuid import UUID
 
 from latticebank.crypto.envelope import FieldKey, field_place, sealed_under
 from latticebank.crypto.errors import SealBroken
 from latticebank.documents.document import from_base64url
 from latticebank.security.keys.client import KeysClient
-from latticebank.security.keys.wire import CustomerKeyRequest
+from latticebank.security.keys.wire import CustomerKey, CustomerKeyRequest
 from latticebank.values.errors import BankError, Fault
 
+FIRST_VERSION = 1
 REMEMBERED = 1_000
 REMEMBERED_SECONDS = 60.0
 
@@ -50,6 +51,8 @@ class ProfileKeys:
 
         """
         key_id, version = sealed_under(sealed)
+        if version < FIRST_VERSION:
+            raise SealBroken("no customer's key has this version")
         key = await self.key(owner, version)
         if key.key_id != key_id:
             raise SealBroken("the value was sealed under another customer's key")
@@ -71,8 +74,20 @@ class ProfileKeys:
         if not opened:
             self._remembered.pop((owner, version), None)
             raise ProfileErased("this customer has no profile key", field="user")
-        key = FieldKey(opened[0].key_id, opened[0].version, from_base64url(opened[0].secret, "secret"))
-        self._remembered[(owner, version)] = (key, now + REMEMBERED_SECONDS)
+        return self._remember(owner, version, opened[0])
+
+    async def fetch(self, wanted: Collection[tuple[UUID, int]]) -> None:
+        """Have keys of many customers, by owner and version, at hand; those that are gone are not. At most 1,000."""
+        now = self._monotonic()
+        missing = [each for each in wanted if each not in self._remembered or now >= self._remembered[each][1]]
+        if missing:
+            asked = [CustomerKeyRequest(owner, "profile", version) for owner, version in missing]
+            for opened in await self._keys.customer_keys(asked):
+                self._remember(opened.owner, opened.version, opened)
+
+    def _remember(self, owner: UUID, version: int | None, opened: CustomerKey) -> FieldKey:
+        key = FieldKey(opened.key_id, opened.version, from_base64url(opened.secret, "secret"))
+        self._remembered[(owner, version)] = (key, self._monotonic() + REMEMBERED_SECONDS)
         self._remembered.move_to_end((owner, version))
         while len(self._remembered) > REMEMBERED:
             self._remembered.popitem(last=False)

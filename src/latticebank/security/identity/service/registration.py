@@ -50,8 +50,7 @@ class _Newcomer:
 
     def said(self) -> list[str]:
         """Return all that was said but the password."""
-        told = self.profile
-        return [str(self.user), told.email, told.full_name, told.phone, self.device_name, self.enrolment.identity.hex()]
+        return said_at_registration(self.user, self.profile, self.device_name, self.enrolment.identity)
 
 
 class Registration:
@@ -189,6 +188,11 @@ class Registration:
         async with self._base.database.begin() as unit:
             if await users.activate(unit.connection, self._base.book, user):
                 unit.publish(self._base.event(USER_REGISTERED, user, Happening(user)))
+
+
+def said_at_registration(user: UUID, told: Profile, device_name: str, enrolment: bytes) -> list[str]:
+    """Return what a registration said but the password; `enrolment` is the SHA-256 of the first device's."""
+    return [str(user), told.email, told.full_name, told.phone, device_name, enrolment.hex()]
 
 
 def _already_enrolled() -> KeyAlreadyEnrolled:

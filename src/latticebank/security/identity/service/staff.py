@@ -36,7 +36,7 @@ from latticebank.security.identity.service.devices import (
     store_new,
 )
 from latticebank.security.identity.service.foundation import Foundation
-from latticebank.security.identity.store import proposals, users
+from latticebank.security.identity.store import evidence, proposals, users
 from latticebank.security.identity.store.users import UserRow
 from latticebank.security.identity.wire import DecisionOrder, ProposalOrder, ProposalView, ProposedEnrolment
 from latticebank.values.errors import InvalidValue
@@ -159,6 +159,7 @@ class Staff:
                 if not await users.begin_epoch(unit.connection, base.book, user):
                     raise UserUnknown("there is no such user", field="/user")
                 await users.grant(unit.connection, base.book, user, ADMIN, base.now(), None)
+                await evidence.name_first_admin(unit.connection, base.book, user, base.now())
                 unit.publish(base.event(RIGHTS_CHANGED, user, Happening(user, right=ADMIN, action="grant")))
             known = await users.by_id(unit.connection, base.book, user)
         assert known is not None

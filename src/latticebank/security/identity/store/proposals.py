@@ -11,12 +11,12 @@ from latticebank.security.identity.model.rights import Proposal, ProposalState
 
 Connection = AsyncConnection
 
-_COLUMNS = """id, proposer, device, subject, action, name, document, signature, enrolment, enrolment_signature,
+COLUMNS = """id, proposer, device, subject, action, name, document, signature, enrolment, enrolment_signature,
            device_name, proposed_at, expires_at, state, decided_by, decided_at, decision, decision_signature"""
-_ONE = text(f"SELECT {_COLUMNS} FROM proposals WHERE book = :book AND id = :id")  # noqa: S608 - column names
-_LOCK = text(f"SELECT {_COLUMNS} FROM proposals WHERE book = :book AND id = :id FOR UPDATE")  # noqa: S608 - column names
+_ONE = text(f"SELECT {COLUMNS} FROM proposals WHERE book = :book AND id = :id")  # noqa: S608 - column names
+_LOCK = text(f"SELECT {COLUMNS} FROM proposals WHERE book = :book AND id = :id FOR UPDATE")  # noqa: S608 - column names
 _PAGE = text(
-    f"SELECT {_COLUMNS} FROM proposals WHERE book = :book AND id < :before "  # noqa: S608 - column names
+    f"SELECT {COLUMNS} FROM proposals WHERE book = :book AND id < :before "  # noqa: S608 - column names
     "AND (NOT :open OR (state = 1 AND expires_at > :now)) ORDER BY id DESC LIMIT :limit"
 )
 _INSERT = text(

@@ -65,11 +65,12 @@ _STANDING = """
            array(SELECT r.name FROM rights r WHERE r.book = u.book AND r.user_id = u.id),
            d.user_id, d.active_from, d.revoked_at
     FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[]) WITH ORDINALITY AS n (session, "user", device, place)
-    LEFT JOIN sessions s ON s.book = %s AND s.id = n.session
-    LEFT JOIN users u ON u.book = %s AND u.id = n."user"
-    LEFT JOIN devices d ON d.book = %s AND d.id = n.device
+    LEFT JOIN sessions s ON s.book = %s AND s.id = n.session AND s.id = ANY(%s::uuid[])
+    LEFT JOIN users u ON u.book = %s AND u.id = n."user" AND u.id = ANY(%s::uuid[])
+    LEFT JOIN devices d ON d.book = %s AND d.id = n.device AND d.id = ANY(%s::uuid[])
     ORDER BY n.place
 """
+"""The lists stand twice so that the indexes find the rows, also while the tables were never analysed."""
 _FORGET = text(
     """
     DELETE FROM sessions WHERE book = :book AND id IN (
@@ -126,9 +127,10 @@ async def standings(
     database: Database, book: int, checks: Sequence[tuple[UUID, UUID, UUID]]
 ) -> list[tuple[Session | None, KnownUser | None, KnownDevice | None]]:
     """Return the session, user and device of each check, in order, all of one instant; None for what does not exist."""
-    columns = [_array(column) for column in zip(*checks, strict=True)]
+    there, known, devices = (_array(column) for column in zip(*checks, strict=True))
+    rows = await database.fetch(_STANDING, (there, known, devices, book, there, book, known, book, devices))
     found = []
-    for row, (session, _, _) in zip(await database.fetch(_STANDING, (*columns, book, book, book)), checks, strict=True):
+    for row, (session, _, _) in zip(rows, checks, strict=True):
         found.append(
             (
                 None if row[0] is None else Session(session, *row[:4]),
