@@ -160,6 +160,10 @@ def test_services_elsewhere_are_reached_over_https_unless_they_are_here() -> Non
     assert "LATTICEBANK_PEERS__LEDGER" in refusal(peers={"ledger": "ledger:8002"})
 
 
+def test_a_gateway_by_itself_needs_no_database() -> None:
+    assert load_settings(mode="production", bank="bank.example", services=("gateway",)).database_urls == {}
+
+
 def test_what_belongs_to_the_command_line_is_no_setting_of_the_bank(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LATTICEBANK_CLIENT_WALLET", "somewhere")
     load_settings()

@@ -5,7 +5,7 @@ import errno
 import gc
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 
@@ -57,21 +57,24 @@ async def running_bank(settings: Settings, names: Iterable[str], premises: Premi
     """Run the services of these names, and the relays that take what they publish to the event bus."""
     async with open_context(settings, premises.database_urls) as context:
         bank = compose(names, context)
-        bus = PostgresEventBus(bank.context.database(BUS))
         async with bank.running(), asyncio.TaskGroup() as group:
-            relays = {
-                name: Relay(bank.context.database(name), bus)
-                for name, service in SERVICES.items()
-                if name in bank.names and service.migrations is not None
-            }
-            tasks = [group.create_task(relay.run()) for relay in relays.values()]
-            tasks.append(group.create_task(_measure(relays, bank.context.metrics)))
-            tasks.append(group.create_task(_trim(bus, bank.context.clock, settings.event_retention_days)))
+            tasks = [group.create_task(work) for work in _background(bank, settings)]
             try:
                 yield bank
             finally:
                 for task in tasks:
                     task.cancel()
+
+
+def _background(bank: Bank, settings: Settings) -> Iterator[Coroutine[None, None, None]]:
+    """Yield what runs beside the services: relays, their measuring, the trimming of the bus; nothing without databases."""
+    publishing = [name for name in bank.names if SERVICES[name].migrations is not None]
+    if publishing:
+        bus = PostgresEventBus(bank.context.database(BUS))
+        relays = {name: Relay(bank.context.database(name), bus) for name in publishing}
+        yield from (relay.run() for relay in relays.values())
+        yield _measure(relays, bank.context.metrics)
+        yield _trim(bus, bank.context.clock, settings.event_retention_days)
 
 
 @contextmanager
