@@ -12,16 +12,30 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from argon2 import PasswordHasher
 from psycopg import sql
 
+from latticebank.crypto import passwords
 from latticebank.kernel.migrations import BUS_TABLES, KERNEL_TABLES, MigrationChain, migrate
 from latticebank.runtime.postgres import EmbeddedPostgres
+from latticebank.security.identity.service import evenness
 
 ROOT = Path(__file__).resolve().parents[1]
 AREAS = ("banking", "security", "intelligence")
 
 # Nothing that a test writes has to outlive the machine.
 PARAMETERS = {"fsync": "off", "full_page_writes": "off", "max_connections": "200"}
+
+
+@pytest.fixture(autouse=True)
+def least_work(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let people be registered in a moment: Argon2id with the least work, even answers at smaller steps.
+
+    What these cost in earnest is tested in tests/crypto, and by every test that runs the bank in a process of its own.
+    """
+    if "crypto" not in request.path.parts:
+        monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=1_024, parallelism=1))
+        monkeypatch.setattr(evenness, "STEP_SECONDS", 0.02)
 
 
 @pytest.fixture(scope="session")

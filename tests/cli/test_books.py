@@ -53,33 +53,44 @@ def bank(request: pytest.FixtureRequest, new_folder: Callable[[], Folder]) -> An
     running.end()
 
 
+def adas(bank: Folder) -> dict[str, Any]:
+    """Ada's account: she began with 2500.00, got 150.00, and paid 86.40 and 31.90."""
+    [account] = [each for each in bank.json("accounts", "--kind", "checking") if each["balance"] == "2531.70"]
+    return account
+
+
 def test_accounts_are_listed_with_what_is_on_them(bank: Folder) -> None:
     accounts = {account["reference"]: account for account in bank.json("accounts")}
-    assert accounts["demo/ada-checking"]["balance"] == "1563.60"
-    assert accounts["demo/ada-checking"]["available"] == "2063.60"
     assert accounts["demo/cash"]["available"] is None
-    table = bank.run("accounts", "--kind", "savings").stdout
-    assert "demo/ada-savings" in table
-    assert "demo/ada-checking" not in table
-    assert len(bank.json("accounts", "--party", "demo:customer/ada")) == 2
+    ada = adas(bank)
+    assert ada["available"] == "2531.70"
+    table = bank.run("accounts", "--kind", "cash").stdout
+    assert "demo/cash" in table
+    assert ada["account"] not in table
+    assert bank.json("accounts", "--party", ada["owners"][0]) == [ada]
     assert len(bank.json("accounts", "--limit", "2")) == 2
 
 
 def test_entries_and_balances_are_found_by_reference_and_by_number(bank: Folder) -> None:
-    number = bank.json("accounts", "--kind", "savings")[0]["account"]
-    entries = bank.json("entries", "demo/ada-savings")
-    assert [entry["amount"] for entry in entries] == ["1000.00", "1.25"]
-    assert bank.json("entries", number) == entries
-    assert "1001.25 EUR" in bank.run("balance", number).stdout
+    number = adas(bank)["account"]
+    entries = bank.json("entries", number)
+    assert sorted(entry["amount"] for entry in entries) == ["-31.90", "-86.40", "150.00", "2500.00"]
+    assert entries[-1]["balance"] == "2531.70"
+    assert len(bank.json("entries", "demo/cash")) == 9
+    assert "2531.70 EUR" in bank.run("balance", number).stdout
     assert "0.00 EUR" in bank.run("balance", number, "--as-of", "1999-12-31").stdout
-    assert bank.json("balance", number, "--basis", "value")["balance"] == "1001.25"
+    assert bank.json("balance", number, "--basis", "value")["balance"] == "2531.70"
 
 
-def test_the_books_are_proved(bank: Folder) -> None:
+def test_the_books_are_proved_and_so_is_every_signature(bank: Folder) -> None:
     proof = bank.json("ledger", "check")
     assert proof["findings"] == []
-    assert proof["transfers"] == 8
+    assert proof["transfers"] == 14
     assert "The books are sound." in bank.run("ledger", "check").stdout
+    both = bank.json("ledger", "check", "--signatures")
+    assert both["books"]["findings"] == both["signatures"]["findings"] == []
+    assert both["signatures"]["by_class"] == {"payment": 4}
+    assert "Every debit is proved by a signature." in bank.run("ledger", "check", "--signatures").stdout
 
 
 @pytest.mark.parametrize(
@@ -121,10 +132,10 @@ def test_an_edited_balance_is_found_and_named(new_folder: Callable[[], Folder]) 
     try:
         urls = json.loads((bank.folder.path / "running.json").read_text())["database_urls"]
         with psycopg.connect(urls["ledger"]) as intruder:
-            intruder.execute("UPDATE accounts SET balance = balance + 1 WHERE account = 1000000056")
+            intruder.execute("UPDATE accounts SET balance = balance + 1 WHERE account = 1000000005")
         done = bank.folder.run("ledger", "check")
         assert done.returncode == 1
-        assert "account 1000000056" in done.stderr
+        assert "account 1000000005" in done.stderr
         assert "not sound" in done.stdout
     finally:
         bank.end()

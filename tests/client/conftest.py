@@ -5,9 +5,8 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from argon2 import PasswordHasher
 
-from latticebank.crypto import passphrase, passwords
+from latticebank.crypto import passphrase
 from latticebank.kernel.client import RemoteProblem
 from latticebank.kernel.settings import SERVICES
 from tests.client.customers import Town, open_town
@@ -15,10 +14,9 @@ from tests.clocks import MovingClock
 
 
 @pytest.fixture(autouse=True)
-def least_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def least_work_for_passphrases(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passphrase, "MEMORY_KIB", 65_536)
     monkeypatch.setattr(passphrase, "PASSES", 1)
-    monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=1_024, parallelism=1))
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """`latticebank up`, `serve` and `routes`: running the bank, and what it answers."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -134,7 +135,10 @@ def _tell_open(settings: Settings, names: Sequence[str], address: str, town: Tow
     ]
     if town is not None:
         lines += ["", *(_login_line(town.resident(each.name)) for each in TOWNSPEOPLE if town.has(each.name))]
-    lines += ["", "Next, in another terminal in this folder:", "", *_next(command, town), "", "Ctrl-C closes the bank."]
+    lines += ["", "Next, in another terminal in this folder:", ""]
+    if settings.data.absolute() != Settings.model_fields["data"].default.absolute():
+        lines.append(f"  export LATTICEBANK_DATA={shlex.quote(str(settings.data.absolute()))}")
+    lines += [*_next(command, town), "", "Ctrl-C closes the bank."]
     for line in lines:
         err.print(line, soft_wrap=True)
 

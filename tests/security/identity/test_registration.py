@@ -8,6 +8,7 @@ import pytest
 
 from latticebank.crypto.signatures import SigningKey
 from latticebank.documents.document import base64url, instant_text
+from latticebank.security.identity.service import evenness
 from tests.security.identity.people import Branch, Device, Person, said, signed, told
 
 PATH = "/api/users/register"
@@ -77,7 +78,8 @@ async def test_a_taken_address_is_answered_exactly_like_a_new_one_and_costs_the_
     assert (await branch.ledger.accounts(party=f"user:{impostor.user}")).items == []
 
 
-async def test_answers_to_registrations_leave_at_even_times(branch: Branch) -> None:
+async def test_answers_to_registrations_leave_at_even_times(branch: Branch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evenness, "STEP_SECONDS", 0.25)
     loop = asyncio.get_running_loop()
     await branch.register("ada")
     for person in (branch.person("ada"), branch.person("bob")):
