@@ -112,6 +112,8 @@ def configure_logs(stream: TextIO | None = None, *, level: str = "INFO", pretty:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(number)
+    # It warns of every pipeline that an error broke off; whoever sent the pipeline has that error, and deals with it.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logger = logging.getLogger(name)
         logger.handlers.clear()
