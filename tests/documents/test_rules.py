@@ -28,6 +28,14 @@ from tests.documents.papers import ADA, BOB, batch, instruction, new_id, signed_
         "pay 4111-1111-1111-1111 now",
         "378282246310005",
         "6011.1111.1111.1117",
+        "4111\u00a01111\u00a01111\u00a01111",
+        "4111\u200b1111\u200b1111\u200b1111",
+        "4111_1111_1111_1111",
+        "4111 - 1111 / 1111 | 1111",
+        "\uff14" + "\uff11" * 15,
+        "\u0664" + "\u0661" * 15,
+        "Käse 4111\u20091111\u20101111\u20111111",
+        "order 12, 4111111111111111 12/28",
     ],
 )
 def test_a_card_number_is_refused_and_not_repeated(text: str) -> None:
@@ -38,9 +46,30 @@ def test_a_card_number_is_refused_and_not_repeated(text: str) -> None:
         read(PaymentInstruction, to_bytes(instruction(creditor_name=text)))
 
 
-@pytest.mark.parametrize("text", ["", "rent", "4111111111111112", "invoice 2026-0001", "12345678901", "0 1 2 3"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "rent",
+        "4111111111111112",
+        "invoice 2026-0001",
+        "12345678901",
+        "0 1 2 3",
+        "4111 1111 1111 no 1111",
+        "4111 1111    1111 1111",
+        "41111111111111110000",
+        "Miete März 2026",
+    ],
+)
 def test_other_numbers_are_no_card_numbers(text: str) -> None:
     refuse_card_number(text, "reference")
+
+
+@pytest.mark.parametrize("name", ["", " ", "   ", "\u2003", "\u3000 ", "\u200b"])
+def test_a_payee_has_a_name_that_is_not_blank(name: str) -> None:
+    with pytest.raises(InvalidValue) as refused:
+        read(PaymentInstruction, to_bytes(instruction(creditor_name=name)))
+    assert refused.value.field == "creditor_name"
 
 
 def test_a_manifest_speaks_of_exactly_its_payments() -> None:

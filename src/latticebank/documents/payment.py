@@ -1,6 +1,7 @@
 """The payment instruction: a customer tells the bank to pay, by the signature of a device."""
 
 import re
+import unicodedata
 from typing import Literal
 
 import msgspec
@@ -13,7 +14,12 @@ from latticebank.values.money import currency_digits, parse_amount
 PAYMENT = "latticebank/payment/v1"
 MAX_NAME = 140
 MAX_REFERENCE = 140
-_DIGITS_IN_A_ROW = re.compile(r"(?<![0-9])[0-9](?:[ \-.]?[0-9]){11,18}(?![0-9])")
+MIN_CARD_DIGITS = 12
+MAX_CARD_DIGITS = 19
+_DIGITS_IN_A_ROW = re.compile(r"[0-9](?:[^0-9A-Za-z]{0,3}[0-9]){11,}")
+_GROUP = re.compile(r"[0-9]+")
+_BLANK = frozenset({"Zs", "Zl", "Zp", "Cf"})
+_DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 
 
 class CardNumberInText(BankError):
@@ -61,7 +67,7 @@ def check_payee(account: str, name: str, reference: str) -> None:
 
     """
     parse_account_number(account, "creditor_account")
-    if not name:
+    if all(unicodedata.category(character) in _BLANK for character in name):
         raise InvalidValue("this must name the payee", field="creditor_name")
     require_text(name, "creditor_name", MAX_NAME)
     require_text(reference, "reference", MAX_REFERENCE)
@@ -85,14 +91,48 @@ def minor_units(amount: str, currency: str) -> int:
 def refuse_card_number(text: str, field: str) -> None:
     """Refuse a text with 12 to 19 digits in a row that pass the Luhn check (ISO/IEC 7812-1, annex B).
 
+    Digits of every script count, and up to three characters between two of them that are neither digit nor letter do not
+    part them. A number begins and ends where digits do: part of an unbroken longer one is none.
+
     Raises:
         CardNumberInText: there is one; it is not repeated.
 
     """
-    for found in _DIGITS_IN_A_ROW.finditer(text) if len(text) >= 12 else ():
-        digits = [int(character) for character in found.group() if character.isdigit()]
-        doubled = [
-            digit if place % 2 == 0 else digit * 2 - 9 * (digit > 4) for place, digit in enumerate(reversed(digits))
-        ]
-        if sum(doubled) % 10 == 0:
-            raise CardNumberInText("this holds what looks like a card number", field=field, hint="leave it out")
+    if any(_holds_card_number(found) for found in _DIGITS_IN_A_ROW.findall(_folded(text))):
+        raise CardNumberInText("this holds what looks like a card number", field=field, hint="leave it out")
+
+
+def _folded(text: str) -> str:
+    """Return a text in ASCII: its digits as such, any other letter or number as a letter, and the rest as blanks."""
+    if text.isascii():
+        return text
+    compatible = unicodedata.normalize("NFKC", text)
+    if sum(map(str.isdecimal, compatible)) < MIN_CARD_DIGITS:
+        return ""
+    return "".join(map(_folded_character, compatible))
+
+
+def _folded_character(character: str) -> str:
+    if character.isdecimal():
+        return str(unicodedata.decimal(character))
+    return "x" if character.isalnum() else " "
+
+
+def _holds_card_number(row: str) -> bool:
+    """Whether some groups of digits in a row, one after the other, are a number that passes the Luhn check."""
+    starts: list[int] = []
+    ends: set[int] = set()
+    # Sums of the first digits: with those at even places doubled, and with those at odd places doubled.
+    sums: tuple[list[int], list[int]] = ([0], [0])
+    for group in _GROUP.findall(row):
+        starts.append(len(sums[0]) - 1)
+        for digit in map(int, group):
+            place = len(sums[0]) - 1
+            for parity in (0, 1):
+                sums[parity].append(sums[parity][-1] + (_DOUBLED[digit] if place % 2 == parity else digit))
+        ends.add(len(sums[0]) - 1)
+    return any(
+        end in ends and (sums[end % 2][end] - sums[end % 2][start]) % 10 == 0
+        for start in starts
+        for end in range(start + MIN_CARD_DIGITS, start + MAX_CARD_DIGITS + 1)
+    )

@@ -3,7 +3,12 @@
 import asyncio
 from datetime import timedelta
 
+import msgspec
+import pytest
+
+from latticebank.banking.ledger.wire import AccountOpening
 from tests.banking.payments.counter import Counter, ok
+from tests.banking.payments.test_authority import staff_of
 from tests.security.identity.people import Person, said, signed, told
 
 
@@ -129,3 +134,47 @@ async def test_an_approval_that_the_ledger_cannot_follow_gives_the_money_back(co
     assert (rejected["state"], rejected["reason"]) == ("rejected", "account-frozen")
     assert await counter.balance(ada) == ("100.00", "0.00")
     assert counter.payments_rows("SELECT used FROM limit_uses") == [(0,)]
+
+
+async def test_a_manager_who_came_to_speak_for_the_payee_a_moment_ago_does_not_decide(counter: Counter) -> None:
+    tessa, max_, anna, axel = await staff_of(counter)
+    mara, ada = await counter.register("mara"), await counter.customer("ada")
+    await counter.grant(mara, "manager", anna, axel)
+    opening = msgspec.convert({"kind": "checking", "currency": "EUR", "owners": ["berka:client/1"]}, AccountOpening)
+    old = (await counter.ledger.open_account(counter.ids(), opening)).account
+    held = ok(await counter.pay(ada, old, "60.00"), 202)
+    bearer = {"Authorization": f"Bearer {await counter.bearer(max_, 'payments')}", "Content-Type": "application/json"}
+    await counter.grant(max_, "party:berka:client/1", tessa, mara)
+    before = counter.everything()
+    yes = signed(max_.device.key, counter.payment_decision(max_, held))
+    refused = await counter.send("payments", "POST", f"/api/transactions/{held['id']}/decision", yes, bearer)
+    assert told(refused) == (403, "own-payment")
+    assert counter.everything() == before
+
+
+@pytest.mark.parametrize("minutes", [0, 11])
+async def test_a_decision_sent_again_while_it_is_carried_out_is_answered_with_its_end(
+    counter: Counter, minutes: int
+) -> None:
+    _, max_, _ = await counter.teller()
+    ada, bob = await counter.customer("ada"), await counter.customer("bob", "0.00")
+    taken_back, approved = [ok(await counter.pay(ada, bob, "50.00"), 202) for _ in range(2)]
+    cancel, decide = f"/{taken_back['id']}/cancel", f"/{approved['id']}/decision"
+    yes = signed(max_.device.key, counter.payment_decision(max_, approved))
+    with counter.out_of_order("ledger", "transfers"):
+        assert ok(await counter.at(cancel, who=ada, method="POST"), 200)["state"] == "awaiting_approval"
+        assert ok(await counter.at(decide, yes, who=max_), 200)["state"] == "awaiting_approval"
+        counter.write("UPDATE unsettled SET claimed_until = claimed_until + interval '1 day'", database="payments")
+    if minutes:
+        counter.wait(timedelta(minutes=minutes))
+        await counter.log_in(ada)
+        await counter.log_in(max_)
+    cancelled = await asyncio.gather(*(counter.at(cancel, who=ada, method="POST") for _ in range(4)))
+    posted = await asyncio.gather(*(counter.at(decide, yes, who=max_) for _ in range(4)))
+    for answers, state in ((cancelled, "cancelled"), (posted, "posted")):
+        assert [ok(answer, 200) for answer in answers] == [said(answers[0])] * 4
+        assert said(answers[0])["state"] == state
+    assert await counter.balance(ada) == ("50.00", "0.00")
+    assert await counter.balance(bob) == ("50.00", "0.00")
+    assert counter.payments_rows("SELECT used FROM limit_uses") == [(5000,)]
+    assert counter.payments_rows("SELECT 1 FROM unsettled") == []

@@ -1,6 +1,10 @@
 """Cash: taken in and handed out by a teller's signature."""
 
+import msgspec
+
+from latticebank.banking.ledger.wire import AccountOpening
 from tests.banking.payments.counter import Counter, ok
+from tests.banking.payments.test_authority import staff_of
 from tests.security.identity.people import signed, told
 
 
@@ -65,3 +69,42 @@ async def test_a_teller_who_is_none_any_more_orders_no_cash(counter: Counter) ->
     assert told(refused) == (403, "role-needed")
     assert counter.everything() == before
     assert anna.user != tessa.user
+
+
+async def test_no_teller_orders_cash_for_an_account_of_their_own(counter: Counter) -> None:
+    tessa, max_, anna, axel = await staff_of(counter)
+    tom, ada = await counter.register("tom"), await counter.customer("ada", "10.00")
+    await counter.grant(tom, "teller", anna, axel)
+    counter.accounts[tessa.user] = (await counter.ledger.accounts(party=f"user:{tessa.user}")).items[0].account
+    await counter.fund(tessa, "20.00")
+    opening = msgspec.convert(
+        {"kind": "checking", "currency": "EUR", "owners": ["berka:client/1"], "mandates": [f"user:{tom.user}"]},
+        AccountOpening,
+    )
+    old = (await counter.ledger.open_account(counter.ids(), opening)).account
+    bearer = {"Authorization": f"Bearer {await counter.bearer(tessa, 'payments')}", "Content-Type": "application/json"}
+    before = counter.everything()
+    for direction in ("deposit", "withdrawal"):
+        for who, account in ((tessa, counter.account(tessa)), (tom, old)):
+            order = signed(who.device.key, counter.cash_order(who, account, direction))
+            assert told(await counter.at("/cash", order, who=who)) == (403, "own-payment")
+    assert counter.everything() == before
+    before_the_grant = signed(tessa.device.key, counter.cash_order(tessa, old, "deposit"))
+    view = ok(await counter.at("/cash", before_the_grant, who=tessa))
+    await counter.grant(tessa, "party:berka:client/1", tom, max_)
+    before = counter.everything()
+    order = signed(tessa.device.key, counter.cash_order(tessa, old, "withdrawal"))
+    refused = await counter.send("payments", "POST", "/api/transactions/cash", order, bearer)
+    assert told(refused) == (403, "own-payment"), "what counts is what identity says now, not the token"
+    assert ok(await counter.at("/cash", before_the_grant, who=tessa)) == view
+    assert counter.everything() == before
+    ok(
+        await counter.at(
+            "/cash", signed(tom.device.key, counter.cash_order(tom, counter.account(tessa), "deposit")), who=tom
+        )
+    )
+    ok(
+        await counter.at(
+            "/cash", signed(tessa.device.key, counter.cash_order(tessa, counter.account(ada), "deposit")), who=tessa
+        )
+    )

@@ -8,6 +8,7 @@ import pytest
 
 from latticebank.crypto.signatures import SigningKey
 from latticebank.documents.document import base64url, instant_text
+from latticebank.kernel.transports import Response
 from latticebank.security.identity.service import evenness
 from tests.security.identity.people import Branch, Device, Person, said, signed, told
 
@@ -76,6 +77,116 @@ async def test_a_taken_address_is_answered_exactly_like_a_new_one_and_costs_the_
     assert branch.rows("SELECT id FROM devices WHERE id = %s", impostor.device.id) == []
     assert told(await branch.try_log_in(impostor.email, impostor.password))[0] == 401
     assert (await branch.ledger.accounts(party=f"user:{impostor.user}")).items == []
+
+
+Told = dict[str, tuple[int, str]]
+
+
+async def outcomes(branch: Branch, email: str) -> tuple[dict[str, dict[str, Any]], Told]:
+    """What is asked first and after a registration with this address, and what is answered."""
+    first, cleo = branch.person("first"), await branch.register(f"cleo{branch.ids()}")
+    same_key, same_device = branch.person("second"), branch.person("third")
+    same_key.device.key, same_device.device.id = first.device.key, first.device.id
+    other_device = Person("first", first.user, Device(branch.ids()))
+    order = branch.registration(first, email=email)
+    again = Person("first", first.user, first.device)
+    fresh = [f"fresh{branch.ids()}@example.org" for _ in range(6)]
+    orders = {
+        "first": order,
+        "the same": order,
+        "other address": order | {"email": fresh[0]},
+        "other password": order | {"password": "a teapot on the shelf"},
+        "other name": order | {"full_name": "Grace Hopper"},
+        "other device": branch.registration(other_device, email=email),
+        "other address and device": branch.registration(other_device, email=fresh[1]),
+        "signed anew": branch.registration(again, email=email),
+        "key under another user": branch.registration(same_key, email=fresh[2]),
+        "device under another user": branch.registration(same_device, email=fresh[3]),
+        "key under another user, same address": branch.registration(same_key, email=email),
+        "device under another user, same address": branch.registration(same_device, email=email),
+    }
+    answers = {what: await branch.ask("POST", PATH, sent) for what, sent in orders.items()}
+    answers["key joins a customer"] = await branch.enrol(cleo, Device(branch.ids(), first.device.key))
+    answers["device joins a customer"] = await branch.enrol(cleo, Device(first.device.id))
+    with branch.out_of_order("ledger", "account_parties"):
+        answers["the same, without a ledger"] = await branch.ask("POST", PATH, order)
+    assert answers["the same"].body == answers["first"].body
+    assert said(answers["first"]) == {"user": str(first.user), "device": str(first.device.id)}
+    return orders, {what: briefly(answer) for what, answer in answers.items()}
+
+
+def briefly(answer: Response) -> tuple[int, str]:
+    return (201, "") if answer.status == 201 else told(answer)
+
+
+async def test_what_follows_a_registration_is_answered_alike_whether_the_address_was_taken_or_not(
+    branch: Branch,
+) -> None:
+    ada = await branch.register("ada")
+    fresh, after_fresh = await outcomes(branch, "new@example.org")
+    taken, after_taken = await outcomes(branch, ada.email)
+    branch.clock.advance(timedelta(hours=1))
+    for orders, answers in ((fresh, after_fresh), (taken, after_taken)):
+        for what in ("the same", "other address", "other device", "key under another user"):
+            answers[f"{what}, late"] = briefly(await branch.ask("POST", PATH, orders[what]))
+    assert after_taken == after_fresh
+    assert after_taken == {
+        "first": (201, ""),
+        "the same": (201, ""),
+        "other address": (409, "user-id-taken"),
+        "other password": (409, "user-id-taken"),
+        "other name": (409, "user-id-taken"),
+        "other device": (409, "user-id-taken"),
+        "other address and device": (409, "user-id-taken"),
+        "signed anew": (409, "user-id-taken"),
+        "key under another user": (409, "key-already-enrolled"),
+        "device under another user": (409, "key-already-enrolled"),
+        "key under another user, same address": (409, "key-already-enrolled"),
+        "device under another user, same address": (409, "key-already-enrolled"),
+        "key joins a customer": (409, "key-already-enrolled"),
+        "device joins a customer": (409, "device-id-reused"),
+        "the same, late": (201, ""),
+        "other address, late": (409, "user-id-taken"),
+        "other device, late": (409, "user-id-taken"),
+        "key under another user, late": (422, "document-expired"),
+        "the same, without a ledger": (201, ""),
+    }
+
+
+async def test_a_registration_that_broke_off_is_answered_alike_whether_the_address_was_taken_or_not(
+    branch: Branch,
+) -> None:
+    ada = await branch.register("ada")
+    for email in ("new@example.org", ada.email):
+        order = branch.registration(branch.person("bob"), email=email)
+        with branch.out_of_order("ledger", "account_parties"):
+            broken = [await branch.ask("POST", PATH, order) for _ in range(2)]
+            other = await branch.ask("POST", PATH, order | {"email": f"other{email}"})
+        assert all(answer.status >= 500 for answer in broken)
+        assert told(other) == (409, "user-id-taken")
+        assert (await branch.ask("POST", PATH, order)).status == 201
+
+
+async def test_two_registrations_of_one_user_id_at_once_are_one_whether_an_address_was_taken_or_not(
+    branch: Branch,
+) -> None:
+    ada = await branch.register("ada")
+    for email in ("new@example.org", ada.email):
+        order = branch.registration(branch.person("bob"), email=email)
+        other = order | {"email": f"other{email}"}
+        answers = await asyncio.gather(branch.ask("POST", PATH, order), branch.ask("POST", PATH, other))
+        assert sorted(answer.status for answer in answers) == [201, 409]
+
+
+async def test_a_refused_registration_is_forgotten_after_a_month(branch: Branch) -> None:
+    ada = await branch.register("ada")
+    await branch.ask("POST", PATH, branch.registration(branch.person("bob"), email=ada.email))
+    branch.clock.advance(timedelta(days=29))
+    assert await branch.rooms.registration.forget() == 0
+    assert branch.rows("SELECT count(*) FROM refused_registrations") == [(1,)]
+    branch.clock.advance(timedelta(days=2))
+    assert await branch.rooms.registration.forget() == 1
+    assert branch.rows("SELECT count(*) FROM refused_registrations") == [(0,)]
 
 
 async def test_answers_to_registrations_leave_at_even_times(branch: Branch, monkeypatch: pytest.MonkeyPatch) -> None:

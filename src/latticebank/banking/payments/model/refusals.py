@@ -144,10 +144,10 @@ class NotHeld(BankError):
 
 
 class OwnPayment(BankError):
-    """Whoever signed a payment, or gets or gives the money, does not decide about it."""
+    """Whoever signed a payment, or gets or gives the money, does not decide about it, nor orders it as cash."""
 
     code = "own-payment"
-    title = "Somebody else must decide about this payment"
+    title = "Somebody else must do this"
     fault = Fault.FORBIDDEN
 
 

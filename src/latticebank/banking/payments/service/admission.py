@@ -15,6 +15,7 @@ from latticebank.banking.payments.model.refusals import (
     DeviceRevoked,
     NotYourAccount,
     NotYourDevice,
+    OwnPayment,
     UnfitAccount,
     UnknownDevice,
 )
@@ -31,14 +32,14 @@ MAX_SIGNATURE_BYTES = 8_192
 _CUSTOMERS = frozenset({"checking", "savings"})
 _TILL = "cash"
 
-LATER_THAN_ACCEPTED = (DocumentExpired, UnknownDevice, DeviceRevoked, DeviceCooling, NotYourAccount)
+LATER_THAN_ACCEPTED = (DocumentExpired, UnknownDevice, DeviceRevoked, DeviceCooling, NotYourAccount, OwnPayment)
 """What may come to be after an order was accepted: it does not change the answer to whoever sends it again."""
 
 
 class Admitted(Struct, frozen=True, gc=False):
     """A signed order of well-formed content.
 
-    `parties` are those of whom the signer must speak for one; none for a teller, who must have the role instead.
+    `parties` are those of the customer's account: the signer of a payment must speak for one of them, a teller for none.
     """
 
     id: UUID
@@ -144,8 +145,8 @@ async def account_of(foundation: Foundation, caller: Caller, number: int, field:
     return known
 
 
-async def cash_accounts(foundation: Foundation, order: CashOrder) -> None:
-    """Check that a cash order is between a customer's account and a till.
+async def cash_accounts(foundation: Foundation, order: CashOrder) -> KnownAccount:
+    """Check that a cash order is between a customer's account and a till; return the customer's.
 
     Raises:
         AccountUnknown: one of them does not exist.
@@ -163,6 +164,7 @@ async def cash_accounts(foundation: Foundation, order: CashOrder) -> None:
         raise UnfitAccount("cash is taken in for, and handed out to, customers only", field="account")
     if till.kind != _TILL:
         raise UnfitAccount("a till is an account of cash", field="till")
+    return account
 
 
 def require_one_shard(foundation: Foundation, debtor: int, creditor: int, field: str) -> None:

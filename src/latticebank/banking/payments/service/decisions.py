@@ -23,12 +23,14 @@ from latticebank.banking.payments.service.foundation import CLAIM, Foundation
 from latticebank.banking.payments.service.settlement import Settlement
 from latticebank.banking.payments.service.verification import Verifier
 from latticebank.banking.payments.store import decide, read
+from latticebank.banking.payments.store.decide import Matter
 from latticebank.banking.payments.wire import SignedDecision
 from latticebank.documents.decision import PAYMENT_DECISION
 from latticebank.documents.decision import Decision as DecisionDocument
 from latticebank.documents.document import DocumentExpired, judge
 from latticebank.documents.document import read as read_document
 from latticebank.kernel.caller import Caller
+from latticebank.security.identity.wire import Standing
 from latticebank.values.errors import BankError
 
 MANAGER = "manager"
@@ -75,15 +77,15 @@ class Decisions:
         except DocumentExpired:
             if not await self._decided_so(decision):
                 raise
-            return payment
+            return await self._store_and_carry_out(payment, decision)
         device = await device_of(bank, UUID(document.device), caller.user)
         await self._verifier.verify(caller.user, device.key, received, signature, document.type)
-        await self._require_another(caller, payment)
         [standing] = await bank.identity.standing([(session_of(caller), caller.user, UUID(document.device))])
         if standing.verdict != "good":
             raise refusal_of(standing.verdict)
         if MANAGER not in standing.roles:
             raise RoleNeeded("a payment that is held is decided by a manager", field="Authorization")
+        await self._require_another(standing, payment)
         return await self._store_and_carry_out(payment, decision)
 
     async def cancel(self, caller: Caller, identifier: UUID) -> Payment:
@@ -109,6 +111,20 @@ class Decisions:
         return expired
 
     async def _store_and_carry_out(self, payment: Payment, decision: Decision) -> Payment:
+        """Return a payment as its decision leaves it; one that is stored and not at its end is carried out as well."""
+        matter = await self._stored(payment, decision)
+        if matter.payment.state != State.AWAITING_APPROVAL:
+            return matter.payment
+        try:
+            await self._settlement.decision(self._bank.shard_of(payment.signer), matter.payment, decision)
+            # Whoever was first has written the end: all who sent the decision are told the same.
+            return await self._existing(payment.id)
+        except BankError as error:
+            structlog.get_logger().warning("a decision is left to recovery", payment=str(payment.id), reason=str(error))
+            return matter.payment
+
+    async def _stored(self, payment: Payment, decision: Decision) -> Matter:
+        """Store a decision, unless it is stored already; return the payment as it was when it was locked."""
         bank = self._bank
         shard = bank.shard_of(payment.signer)
         async with bank.database.begin(shard=shard) as work:
@@ -117,18 +133,14 @@ class Decisions:
             if matter.decision is not None:
                 if not _same(matter.decision, decision):
                     raise AlreadyDecided("this payment was decided before, or its time is over", field="id")
-                return matter.payment
+                return matter
             if matter.payment.state != State.AWAITING_APPROVAL:
                 raise NotHeld("this payment does not wait for a decision", field="id")
             assert matter.payment.approval_expires_at is not None, "what is held is held until a time"
             if bank.now() >= matter.payment.approval_expires_at:
                 raise AlreadyDecided("the time of this payment is over", field="id")
             await decide.decide(work, bank.book, shard, decision, bank.now() + CLAIM)
-        try:
-            return await self._settlement.decision(shard, matter.payment, decision)
-        except BankError as error:
-            structlog.get_logger().warning("a decision is left to recovery", payment=str(payment.id), reason=str(error))
-            return matter.payment
+            return matter
 
     async def _existing(self, identifier: UUID) -> Payment:
         bank = self._bank
@@ -144,11 +156,11 @@ class Decisions:
             found = await read.decisions(connection, bank.book, bank.all_shards, [decision.payment])
         return decision.payment in found and _same(found[decision.payment], decision)
 
-    async def _require_another(self, caller: Caller, payment: Payment) -> None:
+    async def _require_another(self, standing: Standing, payment: Payment) -> None:
         """Refuse whoever signed the payment, and whose account gives or gets the money."""
         accounts = await self._bank.accounts.get_all([payment.debtor, payment.creditor])
         parties = frozenset(party for account in accounts.values() for party in account.parties)
-        if payment.signer == caller.user or not parties.isdisjoint(caller.parties):
+        if payment.signer == standing.user or not parties.isdisjoint(standing.parties):
             raise OwnPayment("nobody decides about a payment of one's own", field="Authorization")
 
 

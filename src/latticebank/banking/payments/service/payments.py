@@ -117,10 +117,10 @@ class Payments:
         try:
             judge(document, bank.bank, bank.now())
             device = await device_of(bank, admitted.device, admitted.signer)
-            await cash_accounts(bank, document)
+            account = await cash_accounts(bank, document)
             require_one_shard(bank, admitted.debtor, admitted.creditor, "account")
             await self._verifier.verify(admitted.signer, device.key, admitted.document, admitted.signature, CASH)
-            payment = await self._walk_of(admitted).submit(admitted)
+            payment = await self._walk_of(admitted).submit(replace(admitted, parties=account.parties))
         except LATER_THAN_ACCEPTED:
             answered = await self._answered_before(admitted)
             if answered is None:

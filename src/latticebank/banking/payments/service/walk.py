@@ -20,6 +20,7 @@ from latticebank.banking.payments.model.payments import Hold, Kind, Payment, Sta
 from latticebank.banking.payments.model.refusals import (
     BankBusy,
     NotYourAccount,
+    OwnPayment,
     PaymentIdReused,
     RecordsErased,
     RoleNeeded,
@@ -75,7 +76,8 @@ class Walk:
 
         Raises:
             BankBusy: too much waits already; nothing was stored.
-            SessionEnded, UnknownDevice, DeviceRevoked, DeviceCooling, NotYourAccount, RoleNeeded: nothing was stored.
+            SessionEnded, UnknownDevice, DeviceRevoked, DeviceCooling, NotYourAccount, RoleNeeded, OwnPayment: nothing was
+                stored.
             PaymentIdReused: the id names another payment.
             DatabaseUnavailable, ServiceUnavailable: not now; whoever tries again does so under the same id.
 
@@ -288,6 +290,8 @@ def _refusal(admitted: Admitted, standing: Standing) -> BankError | None:
     if admitted.kind is Kind.CASH:
         if TELLER not in standing.roles:
             return RoleNeeded("cash is a teller's", field="Authorization")
+        if not admitted.parties.isdisjoint(standing.parties):
+            return OwnPayment("nobody orders cash for an account of one's own", field="account")
     elif admitted.parties.isdisjoint(standing.parties):
         return NotYourAccount("you neither own this account nor may act for it", field="debtor_account")
     return None

@@ -36,7 +36,10 @@ async def register(
 
 @router.post("/login")
 async def log_in(request: Request, order: LoginOrder, _: Annotated[Caller, permit("identity:LogIn")]) -> LoggedIn:
-    """Open a session. After five failures an address is locked for half an hour, but for its own known devices."""
+    """Open a session. After five failures an address is locked for half an hour, but for its own known devices.
+
+    A proof that is not of an active device of the same customer counts as none.
+    """
     return await rooms(request).sessions.log_in(order)
 
 

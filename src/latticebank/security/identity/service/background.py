@@ -27,10 +27,13 @@ async def working(own_keys: OwnKeys, registration: Registration, sessions: Sessi
     async def finish_registrations() -> int:
         return await registration.finish() if own_keys.is_loaded else 0
 
+    async def forget() -> int:
+        return await sessions.forget() + await registration.forget()
+
     work = (
         keep_working("own keys of identity", fetch_keys, wake=Wake(), pace=_KEYS_PACE),
         keep_working("broken-off registrations", finish_registrations, wake=Wake(), pace=_REGISTRATIONS_PACE),
-        keep_working("forgetting sessions", sessions.forget, wake=Wake(), pace=_FORGETTING_PACE),
+        keep_working("forgetting what is over", forget, wake=Wake(), pace=_FORGETTING_PACE),
     )
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(each) for each in work]

@@ -23,7 +23,7 @@ from latticebank.security.identity.model.devices import (
 )
 from latticebank.security.identity.service.foundation import Foundation
 from latticebank.security.identity.service.profile_keys import ProfileKeys
-from latticebank.security.identity.store import devices
+from latticebank.security.identity.store import devices, refusals
 from latticebank.security.identity.wire import DeviceRecord, DeviceView, EnrolmentOrder
 from latticebank.values.errors import BankError, InvalidValue
 
@@ -62,6 +62,9 @@ class Devices:
         identifier, sponsor = UUID(enrolment.document.device), UUID(enrolment.document.sponsor)
         async with base.database.read() as connection:
             known = await devices.by_id(connection, base.book, identifier)
+            refused = await refusals.has_device(connection, base.book, identifier)
+        if refused:
+            raise _id_reused()
         if known is not None:
             return await self._view(_same(known, enrolment), base.now())
         judge(enrolment.document, base.bank, base.now())
@@ -195,20 +198,33 @@ async def store_new(unit: UnitOfWork, base: Foundation, device: Device, enrolmen
     connection = unit.connection
     if await devices.count_of_user(connection, base.book, device.user) >= MAX_DEVICES:
         raise TooManyDevices(f"a user has at most {MAX_DEVICES} devices", hint="revoke one that is no longer used")
+    await refusals.hold(connection, base.book, device.id.bytes, device.public_key)
+    if await refusals.has_device(connection, base.book, device.id):
+        raise _id_reused()
+    if await refusals.is_taken(connection, base.book, device.id, device.public_key):
+        raise _key_enrolled()
     if await devices.insert(connection, base.book, device):
         happening = Happening(device.user, device=device.id, proposal=device.proposal)
         unit.publish(base.event(DEVICE_ENROLLED, device.id, happening))
         return device
     rival = await devices.by_id(connection, base.book, device.id)
     if rival is None:
-        raise KeyAlreadyEnrolled("this key belongs to another device", field="/document/public_key")
+        raise _key_enrolled()
     return _same(rival, enrolment)
 
 
 def _same(known: Device, enrolment: Signed[DeviceEnrolment]) -> Device:
     if known.document != enrolment.received:
-        raise DeviceIdReused("this device id names another device", field="/document/device")
+        raise _id_reused()
     return known
+
+
+def _id_reused() -> DeviceIdReused:
+    return DeviceIdReused("this device id names another device", field="/document/device")
+
+
+def _key_enrolled() -> KeyAlreadyEnrolled:
+    return KeyAlreadyEnrolled("this key belongs to another device", field="/document/public_key")
 
 
 def _record(device: Device, now: datetime) -> DeviceRecord:

@@ -18,7 +18,8 @@ from latticebank.security.identity.model.people import Profile, UserIdTaken, pro
 from latticebank.security.identity.service.devices import device_name
 from latticebank.security.identity.service.evenness import evenly
 from latticebank.security.identity.service.foundation import Foundation
-from latticebank.security.identity.store import devices, users
+from latticebank.security.identity.store import devices, refusals, users
+from latticebank.security.identity.store.refusals import Connection, Refusal
 from latticebank.security.identity.store.users import UserRow
 from latticebank.security.identity.wire import Registered, RegistrationOrder
 from latticebank.security.keys.client import KeysClient
@@ -28,6 +29,9 @@ from latticebank.values.ids import derived_id
 FINISHED_AFTER = timedelta(seconds=15)
 """A registration that was broken off is finished by the bank itself after so long."""
 FINISHED_AT_ONCE = 50
+REFUSAL_KEPT = timedelta(days=30)
+"""For so long a refused registration is answered like one that was not."""
+FORGOTTEN_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -63,7 +67,9 @@ class Registration:
         self._currency = currency
 
     async def register(self, order: RegistrationOrder) -> Registered:
-        """Register a customer; for an address that is taken, answer as if it were not, and do nothing.
+        """Register a customer; for an address that is taken, answer as if it were not, and remember ids and key.
+
+        What follows is answered as if there were a customer, too: the same order, and others with these ids or this key.
 
         Raises:
             InvalidValue, InvalidDocument, PasswordRefused, InvalidSignature: the form is wrong.
@@ -86,6 +92,12 @@ class Registration:
             await self._open_account(user)
         return len(left)
 
+    async def forget(self) -> int:
+        """Delete refused registrations that are long over, some at a time; how many they were."""
+        base = self._base
+        async with base.database.begin() as unit:
+            return await refusals.forget(unit.connection, base.book, base.now() - REFUSAL_KEPT, FORGOTTEN_AT_ONCE)
+
     def _read(self, order: RegistrationOrder) -> _Newcomer:
         require_uuid7(str(order.user), "/user")
         profile = profile_of(order.email, order.full_name, order.phone)
@@ -100,65 +112,69 @@ class Registration:
         return _Newcomer(order.user, profile, name, order.password, enrolment)
 
     async def _admit(self, newcomer: _Newcomer) -> None:
-        base = self._base
+        base, user = self._base, newcomer.user
         indexes = base.own_keys.email_indexes(newcomer.profile.email)
         async with base.database.read() as connection:
-            known = await users.by_id(connection, base.book, newcomer.user)
+            known = await _known(connection, base.book, user)
             taken = await users.by_email(connection, base.book, indexes)
-            enrolled = await devices.is_taken(connection, base.book, newcomer.device, newcomer.public_key)
-        if known is not None:
-            await self._require_repetition(known, newcomer)
-        else:
+            enrolled = await _is_enrolled(connection, base.book, newcomer)
+        if known is None:
             judge(newcomer.enrolment.document, base.bank, base.now())
             if enrolled:
                 # Asked whether or not the address is taken, or the answer would tell.
                 raise _already_enrolled()
             password = await base.passwords.hash(newcomer.password)
-            if taken is not None:
-                await self._go_through_the_motions(newcomer.user)
-                return
-            if not await self._store(newcomer, indexes[0], password):
-                return
+            known = await self._store(newcomer, indexes[0], password, refused=taken is not None)
+        if known is not None:
+            await self._require_repetition(known, newcomer)
         if known is None or not known.is_active:
-            await self._open_account(newcomer.user)
+            await self._complete(user)
 
-    async def _require_repetition(self, known: UserRow, newcomer: _Newcomer) -> None:
+    async def _require_repetition(self, known: UserRow | Refusal, newcomer: _Newcomer) -> None:
         """Let the same registration through again, and no other under the same id."""
         verdict = await self._base.passwords.verify(known.password, newcomer.password)
         if not verdict.matches or known.request_mac not in self._base.own_keys.request_macs(newcomer.said()):
             raise UserIdTaken("another registration has this user id", field="/user", hint="take a new one (UUIDv7)")
 
-    async def _go_through_the_motions(self, user: UUID) -> None:
-        """Ask those who would be asked for a new customer, so that one that is down shows no difference."""
-        await self._keys.create_customer_keys(user)
-        await self._base.profile_keys.key(user)
-        await self._ledger.accounts(party=f"user:{user}", limit=1)
+    async def _store(
+        self, newcomer: _Newcomer, email_index: bytes, password: str, *, refused: bool
+    ) -> UserRow | Refusal | None:
+        """Store user and device, or that they were refused; or return who came first under the same user id.
 
-    async def _store(self, newcomer: _Newcomer, email_index: bytes, password: str) -> bool:
-        """Store user and device; False if another registration took the address at the same time."""
+        What is asked of others is the same either way, so that one that is down shows no difference.
+        """
         base, user, now = self._base, newcomer.user, self._base.now()
+        mac = base.own_keys.request_macs(newcomer.said())[0]
         await self._keys.create_customer_keys(user)
         profile = await base.profile_keys.seal(user, newcomer.profile.to_bytes(), "users", "profile", user)
         name = newcomer.device_name.encode()
         sealed_name = await base.profile_keys.seal(user, name, "devices", "name", newcomer.device)
         async with base.database.begin() as unit:
-            stored = await users.insert(
-                unit.connection,
+            connection, key = unit.connection, newcomer.public_key
+            await refusals.hold(connection, base.book, user.bytes, newcomer.device.bytes, key)
+            rival = await _known(connection, base.book, user)
+            if rival is not None:
+                return rival
+            if await _is_enrolled(connection, base.book, newcomer):
+                raise _already_enrolled()
+            # Another registration may have taken the address since it was looked for.
+            if not refused and await users.insert(
+                connection,
                 base.book,
                 user,
                 email_index=email_index,
-                request_mac=base.own_keys.request_macs(newcomer.said())[0],
+                request_mac=mac,
                 password=password,
                 profile=profile,
                 now=now,
-            )
-            if stored:
+            ):
                 await self._store_device(unit, newcomer, sealed_name)
-                return True
-            rival = await users.by_id(unit.connection, base.book, user)
-        if rival is not None:
-            await self._require_repetition(rival, newcomer)
-        return rival is not None
+                return None
+            device = newcomer.device
+            await refusals.insert(
+                connection, base.book, user, device=device, public_key=key, request_mac=mac, password=password, now=now
+            )
+        return None
 
     async def _store_device(self, unit: UnitOfWork, newcomer: _Newcomer, sealed_name: bytes) -> None:
         enrolment, now = newcomer.enrolment, self._base.now()
@@ -181,6 +197,18 @@ class Registration:
         happening = Happening(newcomer.user, device=newcomer.device)
         unit.publish(self._base.event(DEVICE_ENROLLED, newcomer.device, happening))
 
+    async def _complete(self, user: UUID) -> None:
+        """Open the first account; of a refused registration, only ask the ledger what it has."""
+        base = self._base
+        async with base.database.read() as connection:
+            refused = await refusals.by_user(connection, base.book, user)
+        if refused is None:
+            await self._open_account(user)
+            return
+        await self._ledger.accounts(party=f"user:{user}", limit=1)
+        async with base.database.begin() as unit:
+            await refusals.activate(unit.connection, base.book, user)
+
     async def _open_account(self, user: UUID) -> None:
         """Open the first account, once however often this is called, and let the user in."""
         opening = AccountOpening("checking", self._currency, owners=[f"user:{user}"])
@@ -193,6 +221,19 @@ class Registration:
 def said_at_registration(user: UUID, told: Profile, device_name: str, enrolment: bytes) -> list[str]:
     """Return what a registration said but the password; `enrolment` is the SHA-256 of the first device's."""
     return [str(user), told.email, told.full_name, told.phone, device_name, enrolment.hex()]
+
+
+async def _known(connection: Connection, book: int, user: UUID) -> UserRow | Refusal | None:
+    """Return the registration of a user id, refused or not."""
+    return await users.by_id(connection, book, user) or await refusals.by_user(connection, book, user)
+
+
+async def _is_enrolled(connection: Connection, book: int, newcomer: _Newcomer) -> bool:
+    """Whether the id or the key of the device was used, in a refused registration or not."""
+    device, key = newcomer.device, newcomer.public_key
+    return await devices.is_taken(connection, book, device, key) or await refusals.is_taken(
+        connection, book, device, key
+    )
 
 
 def _already_enrolled() -> KeyAlreadyEnrolled:
