@@ -25,7 +25,7 @@ run: runtime
 
 test: check
 	@echo '== tests'
-	@$(PY) -m pytest -n 2 --dist loadfile
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: formatted lint walls tidy types routes
 

@@ -55,6 +55,7 @@ def bank(request: pytest.FixtureRequest, new_folder: Callable[[], Folder]) -> An
 
 def adas(bank: Folder) -> dict[str, Any]:
     """Ada's account: she began with 2500.00, got 150.00, and paid 86.40 and 31.90."""
+    account: dict[str, Any]
     [account] = [each for each in bank.json("accounts", "--kind", "checking") if each["balance"] == "2531.70"]
     return account
 

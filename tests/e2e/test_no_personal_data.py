@@ -32,8 +32,6 @@ from tests.e2e.busy_day import PARTS, REFUSED, SEALED, SECRETS, Traces, pass_a_d
 from tests.e2e.scanner import traces
 from tests.e2e.townspeople import WITH_TABLES
 
-pytestmark = pytest.mark.xdist_group("no-personal-data")
-
 TAG = re.compile(r"personal: (.+); purpose: (.+); retention: (.+); key: (profile|records)")
 SEALED_COLUMNS: dict[tuple[str, str, str], tuple[KindWord, str]] = {
     ("identity", "devices", "name"): ("profile", "SELECT user_id, id::text, name FROM devices"),

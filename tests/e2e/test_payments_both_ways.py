@@ -30,8 +30,6 @@ from latticebank.security.identity.client import IdentityClient
 from tests.conftest import Templates
 from tests.e2e.townspeople import LIMITS, NAME, WITH_TABLES, Village, open_bank, refusal
 
-pytestmark = pytest.mark.xdist_group("payments-both-ways")
-
 OPEN = re.compile(r"The bank is open at (http://\S+)")
 INTERNAL = (
     "/internal/identity/standing",
