@@ -13,7 +13,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 LINT_IMPORTS = Path(sysconfig.get_path("scripts")) / "lint-imports"
 
-FOLDERS = ("values", "crypto", "kernel", "security", "banking", "intelligence", "gateway", "runtime", "cli", "bank.py")
+FOLDERS = (
+    *("values", "crypto", "documents", "kernel", "security", "banking", "intelligence"),
+    *("gateway", "client", "runtime", "cli", "bank.py"),
+)
 SERVICES = (
     "security.identity",
     "security.audit",
@@ -28,7 +31,8 @@ ROOMS = ("api", "jobs", "subscriptions", "service", "store", "model", "wire", "e
 AS_DESIGNED = {
     "crypto.composite": ["values"],
     "kernel.outbox": ["values", "crypto.composite", "sqlalchemy", "fastapi"],
-    "banking.payments.model": ["values", "crypto.composite"],
+    "documents.payment": ["values", "crypto.composite"],
+    "banking.payments.model": ["values", "crypto.composite", "documents.payment"],
     "banking.payments.store": ["banking.payments.model", "kernel.outbox", "sqlalchemy"],
     "banking.payments.wire": ["values"],
     "banking.payments.events": ["values"],
@@ -49,7 +53,8 @@ AS_DESIGNED = {
     "banking.ledger.migrations.first": ["alembic", "sqlalchemy"],
     "banking.takeover.books": ["values", "kernel.outbox", "banking.ledger.client", "banking.ledger.wire"],
     "gateway.service": ["security.identity.client", "gateway.model"],
-    "runtime.demo": ["bank", "banking.ledger.client", "sqlalchemy"],
+    "client.device": ["documents.payment", "crypto.composite", "kernel.outbox", "banking.payments.wire", "values"],
+    "runtime.demo": ["bank", "client.device", "banking.ledger.client", "sqlalchemy"],
     "bank": ["banking.payments.api", "banking.ledger.store", "gateway.api", "fastapi", "kernel.outbox"],
     "cli.up": ["bank", "runtime.demo", "banking.takeover.books", "fastapi"],
 }
@@ -67,6 +72,8 @@ OFFENCES = {
         ("security.identity.service", "gateway.client"),
         ("bank", "cli.up"),
         ("runtime.demo", "cli.up"),
+        ("crypto.composite", "documents.payment"),
+        ("banking.payments.service", "client.device"),
         ("treasury", "values"),
     ],
     "doors": [
@@ -104,6 +111,14 @@ OFFENCES = {
         ("banking.ledger.client", "crypto.composite"),
         ("security.identity.client", "security.identity.model"),
         ("gateway.client", "gateway.model"),
+    ],
+    "papers": [
+        ("documents.payment", "kernel.outbox"),
+        ("documents.payment", "banking.payments.wire"),
+    ],
+    "customers": [
+        ("client.device", "banking.payments.service"),
+        ("client.device", "security.identity.client"),
     ],
     "takeover": [
         ("banking.takeover.books", "banking.payments.client"),
