@@ -47,6 +47,24 @@ def test_a_card_number_is_refused_and_not_repeated(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "iban", ["DE89370400440532013000", "GB82 WEST 1234 5698 7654 32", "FR14 2004 1010 0505 0001 3M02 606"]
+)
+def test_an_account_number_of_another_bank_may_be_named(iban: str) -> None:
+    refuse_card_number(f"from {iban}, thank you", "reference")
+
+
+@pytest.mark.parametrize("check", range(100))
+def test_a_card_number_behind_country_letters_is_found_unless_it_is_an_iban(check: int) -> None:
+    text = f"DE{check:02d} 4111 1111 1111 1111"
+    iban = int(f"41111111111111111314{check:02d}") % 97 == 1
+    if iban:
+        refuse_card_number(text, "reference")
+    else:
+        with pytest.raises(CardNumberInText):
+            refuse_card_number(text, "reference")
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",

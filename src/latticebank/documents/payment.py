@@ -14,9 +14,11 @@ from latticebank.values.money import currency_digits, parse_amount
 PAYMENT = "latticebank/payment/v1"
 MAX_NAME = 140
 MAX_REFERENCE = 140
-MIN_CARD_DIGITS = 12
+MIN_CARD_DIGITS = 13
 MAX_CARD_DIGITS = 19
-_DIGITS_IN_A_ROW = re.compile(r"[0-9](?:[^0-9A-Za-z]{0,3}[0-9]){11,}")
+_DIGITS_IN_A_ROW = re.compile(r"[0-9](?:[^0-9A-Za-z]{0,3}[0-9]){12,}")
+_IBAN = re.compile(r"\b[A-Za-z]{2}[0-9]{2}(?: ?[A-Za-z0-9]){11,30}\b")
+_FIRST_OF_CARDS = "23456"
 _GROUP = re.compile(r"[0-9]+")
 _BLANK = frozenset({"Zs", "Zl", "Zp", "Cf"})
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
@@ -89,17 +91,25 @@ def minor_units(amount: str, currency: str) -> int:
 
 
 def refuse_card_number(text: str, field: str) -> None:
-    """Refuse a text with 12 to 19 digits in a row that pass the Luhn check (ISO/IEC 7812-1, annex B).
+    """Refuse a text with 13 to 19 digits in a row that pass the Luhn check (ISO/IEC 7812-1, annex B).
 
     Digits of every script count, and up to three characters between two of them that are neither digit nor letter do not
-    part them. A number begins and ends where digits do: part of an unbroken longer one is none.
+    part them. A number begins and ends where digits do: part of an unbroken longer one is none. The numbers of cards
+    begin with 2 to 6 (ISO/IEC 7812-1, 4.2); an account number that is a valid IBAN (ISO 13616-1) may stand in a text.
 
     Raises:
         CardNumberInText: there is one; it is not repeated.
 
     """
-    if any(_holds_card_number(found) for found in _DIGITS_IN_A_ROW.findall(_folded(text))):
+    without_ibans = _IBAN.sub(lambda found: "x" if _is_iban(found.group()) else found.group(), _folded(text))
+    if any(_holds_card_number(found) for found in _DIGITS_IN_A_ROW.findall(without_ibans)):
         raise CardNumberInText("this holds what looks like a card number", field=field, hint="leave it out")
+
+
+def _is_iban(text: str) -> bool:
+    """Whether a text is an IBAN by its check digits (ISO/IEC 7064 MOD 97-10)."""
+    compact = text.replace(" ", "").upper()
+    return int("".join(str(int(character, 36)) for character in compact[4:] + compact[:4])) % 97 == 1
 
 
 def _folded(text: str) -> str:
@@ -125,7 +135,8 @@ def _holds_card_number(row: str) -> bool:
     # Sums of the first digits: with those at even places doubled, and with those at odd places doubled.
     sums: tuple[list[int], list[int]] = ([0], [0])
     for group in _GROUP.findall(row):
-        starts.append(len(sums[0]) - 1)
+        if group[0] in _FIRST_OF_CARDS:
+            starts.append(len(sums[0]) - 1)
         for digit in map(int, group):
             place = len(sums[0]) - 1
             for parity in (0, 1):
