@@ -1,6 +1,6 @@
 """A load over HTTP/1.1 in a process of its own: requests that were made before, over kept-alive connections.
 
-It speaks the protocol itself, since a general client costs as much as the bank: 10 to 20 us a request instead of 300. The
+It speaks the protocol itself, since a general client costs as much as the bank, and it would be part of the figures. The
 first line on standard input is a `Load`; the child answers with a line when it has read the requests, and, told to go by
 a second line, with an `Outcome`. Connections are a closed loop: each sends its next request when the last is answered.
 """

@@ -72,9 +72,7 @@ async def _prove(settings: Settings, url: str, steps: Steps) -> Proof:
     def told(invariant: Invariant) -> None:
         steps(f"Checking that {invariant.promise}")
 
-    database = Database(
-        url, application_name="latticebank-check", book=settings.book, statement_seconds=0, whole_tables=True
-    )
+    database = Database(url, application_name="latticebank-check", book=settings.book, statement_seconds=0)
     try:
         return await prove(database, settings.book, told)
     finally:

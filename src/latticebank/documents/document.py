@@ -2,7 +2,7 @@
 
 A document is strict JSON that equals its own canonical form (RFC 8785): one object whose members are all texts, in the
 order of their names. A kind of document is a structure with its fields in that order, so that reading the received
-bytes and writing them again tells whether they were canonical, at a tenth of the cost of a general canonicaliser. The
+bytes and writing them again tells whether they were canonical, at a fraction of the cost of a general canonicaliser. The
 SHA-256 of the received bytes is the identity of the document everywhere; its `type` is the context of its signature.
 """
 

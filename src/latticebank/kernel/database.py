@@ -79,7 +79,6 @@ class UnitOfWork:
 class Database:
     """A service's database.
 
-    `whole_tables` is for questions about all rows, such as a proof; a service asks about few, always by an index.
     `book` is the tenant whose rows this process keeps; `published` rings when events were committed to the outbox, for
     the relay in this process (a writer on a raw connection rings it itself).
 
@@ -96,7 +95,6 @@ class Database:
         pool_size: int = 4,
         book: int = 1,
         statement_seconds: float = STATEMENT_SECONDS,
-        whole_tables: bool = False,
     ) -> None:
         if not 1 <= pool_size <= MAX_POOL_SIZE:
             raise InvalidValue(f"a pool has 1 to {MAX_POOL_SIZE} connections, not {pool_size}", field="pool_size")
@@ -104,7 +102,7 @@ class Database:
         self.book = book
         self.published = Wake()
         self._application_name = application_name
-        self._conninfo = connection_string(url, application_name, statement_seconds, whole_tables=whole_tables)
+        self._conninfo = connection_string(url, application_name, statement_seconds)
         self._engine = create_async_engine(
             "postgresql+psycopg://",
             async_creator=self._open_pooled,
@@ -203,13 +201,8 @@ class Database:
         return await psycopg.AsyncConnection.connect(self._conninfo)
 
 
-def connection_string(
-    url: str, application_name: str, statement_seconds: float = 0, *, whole_tables: bool = True
-) -> str:
+def connection_string(url: str, application_name: str, statement_seconds: float = 0) -> str:
     """Return the libpq connection string of a URL with the bank's time-outs (0 is no bound on statements) and UTC.
-
-    Unless `whole_tables` are asked about, plans by sequential scans are disabled: until a new table is first analysed,
-    prepared statements would otherwise keep the plan that was best while it was empty.
 
     Raises:
         InvalidValue: the URL is not a PostgreSQL URL; the message does not repeat it.
@@ -220,7 +213,6 @@ def connection_string(
         raise InvalidValue("a database is named by a URL like postgresql://user:password@host/database", field="url")
     options = (
         f"{given.get('options') or ''} -c timezone=UTC -c statement_timeout={int(statement_seconds * 1000)}"
-        f"{'' if whole_tables else ' -c enable_seqscan=off'}"
         f" -c lock_timeout={LOCK_SECONDS}s -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_SECONDS}s"
     )
     bounds: dict[str, Any] = {

@@ -55,10 +55,6 @@ class Service:
     build: "Callable[[Context], FastAPI]"
     further_actions: tuple[str, ...] = ()
 
-    def owns(self, path: str) -> bool:
-        """Whether this path belongs to the service."""
-        return path.startswith(self.prefixes)
-
 
 def policy_of(services: Iterable[Service]) -> Policy:
     """Return the policy of the kernel, of the operator and of these services.

@@ -219,7 +219,7 @@ def build(context: Context) -> FastAPI:
 SERVICE = Service(
     name="payments",
     port=8003,
-    prefixes=("/api/transactions/", "/internal/payments/"),
+    prefixes=("/api/transactions/",),
     migrations=PAYMENTS_TABLES,
     policies=(files("latticebank.banking.payments") / "policies.cedar").read_text("utf-8"),
     build=build,
