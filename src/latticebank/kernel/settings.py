@@ -32,6 +32,9 @@ EVERYTHING = (*SERVICES, GATEWAY)
 BUS = "bus"
 """The name under which `database_urls` has the database of the event bus."""
 
+KEPT = "kept"
+"""The folder within the data folder, and within the archive, of what is kept apart from databases and backups."""
+
 PREFIX = "LATTICEBANK_"
 CONFIG_VARIABLE = "LATTICEBANK_CONFIG"
 DEFAULT_FILE = Path("latticebank.toml")
@@ -151,6 +154,10 @@ class Settings(BaseSettings):
     """How long a payment waits for a manager before its money is given back."""
     device_cooling_hours: Annotated[int, Field(ge=0, le=720)] = 24
     """How long a device that joins another cannot pay."""
+    archive: Path | None = None
+    """A folder, best on another disk, to which every commit of the embedded database goes before it is answered."""
+    witnesses: Path | None = None
+    """A file that names the witnesses of the log, with their addresses (C2SP tlog-policy)."""
     demo: bool = False
     """Seed a bank to play with; never where others can reach it."""
     event_retention_days: Annotated[int, Field(ge=1, le=3_650)] = 30
@@ -159,6 +166,11 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[int, Field(ge=1024, le=64 * 2**20)] = 2**20
     """The largest body of a request; routes that take more say so themselves."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def kept_folders(self) -> tuple[Path, ...]:
+        """Where `kept_apart` keeps what no restore of a database may take back."""
+        return tuple(folder / KEPT for folder in (self.data, self.archive) if folder is not None)
 
     @model_validator(mode="after")
     def _refuse_together(self) -> Self:

@@ -1,0 +1,135 @@
+"""What no restore of a database may take back: short lists of lines, in files outside of databases and of backups.
+
+A list is kept in every one of its folders. Reading gives all lines of all of them, so a folder that was lost, or comes
+from an older time, takes nothing away.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from latticebank.values.errors import BankError, Fault, InvalidValue
+
+MAX_LINE_BYTES = 4_096
+_OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class KeptApartUnavailable(BankError):
+    """A folder of what is kept apart cannot be written or read; what was to be kept may be in the others."""
+
+    code = "kept-apart-unavailable"
+    title = "What is kept apart from the databases cannot be reached"
+    fault = Fault.UNAVAILABLE
+
+
+class KeptApart:
+    """The list of a name: lines without line feeds, each durable in every folder when a call returns."""
+
+    def __init__(self, folders: Sequence[Path], name: str) -> None:
+        self._paths = [folder / name for folder in folders]
+
+    def append(self, line: bytes) -> None:
+        """Add a line; one that is there already is added again.
+
+        Raises:
+            InvalidValue: it is empty, longer than `MAX_LINE_BYTES`, or no line.
+            KeptApartUnavailable: a folder cannot be written.
+
+        """
+        _require_line(line)
+        for path in self._paths:
+            with _locked(path) as descriptor:
+                _cut_torn_line(descriptor)
+                _write(descriptor, line + b"\n")
+
+    def replace(self, lines: Sequence[bytes]) -> None:
+        """Put these lines in the place of all others, in each folder whole or not at all.
+
+        Raises:
+            InvalidValue, KeptApartUnavailable: as `append`.
+
+        """
+        for line in lines:
+            _require_line(line)
+        for path in self._paths:
+            with _locked(path.with_name(f"{path.name}.lock")):
+                draft = path.with_name(f"{path.name}.draft")
+                draft.unlink(missing_ok=True)
+                descriptor = os.open(draft, _OPEN | os.O_EXCL, 0o600)
+                try:
+                    _write(descriptor, b"".join(line + b"\n" for line in lines))
+                finally:
+                    os.close(descriptor)
+                draft.replace(path)
+                _sync(path.parent)
+
+    def lines(self) -> list[bytes]:
+        """Return the lines of all folders in the order of the first that has them, each once; a torn last one is none.
+
+        Raises:
+            KeptApartUnavailable: a file is there and cannot be read.
+
+        """
+        found: dict[bytes, None] = {}
+        for path in self._paths:
+            try:
+                content = path.read_bytes()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise _unavailable(path, error) from error
+            found |= dict.fromkeys(line for line in content.split(b"\n")[:-1] if line)
+        return list(found)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """Open a file that is made if need be, for one process at a time."""
+    try:
+        made = not path.exists()
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, _OPEN, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield descriptor
+        finally:
+            os.close(descriptor)
+        if made:
+            _sync(path.parent)
+    except OSError as error:
+        raise _unavailable(path, error) from error
+
+
+def _cut_torn_line(descriptor: int) -> None:
+    """Go to the end of the last whole line, and cut off what a write that was interrupted has left after it."""
+    size = os.lseek(descriptor, 0, os.SEEK_END)
+    start = max(0, size - MAX_LINE_BYTES - 1)
+    whole = os.pread(descriptor, size - start, start).rfind(b"\n") + 1
+    if start + whole < size:
+        os.ftruncate(descriptor, start + whole)
+        os.lseek(descriptor, 0, os.SEEK_END)
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    while content:
+        content = content[os.write(descriptor, content) :]
+    os.fsync(descriptor)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _require_line(line: bytes) -> None:
+    if not 0 < len(line) <= MAX_LINE_BYTES or b"\n" in line:
+        raise InvalidValue(f"a line has 1 to {MAX_LINE_BYTES} bytes and no line feed", field="line")
+
+
+def _unavailable(path: Path, error: OSError) -> KeptApartUnavailable:
+    return KeptApartUnavailable(f"{path}: {error.strerror}", hint="give the bank's user the right to use this folder")
