@@ -11,14 +11,22 @@ import pytest
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.backends.openssl.backend import Backend
 
-from latticebank.crypto import composite, known_answers, registry, sealing, signatures
+from latticebank.crypto import checkpoints, composite, known_answers, registry, sealing, signatures
 from latticebank.crypto.envelope import FieldKey
 from latticebank.crypto.errors import AlgorithmUnavailable, SealBroken, UnknownAlgorithm
-from latticebank.crypto.registry import FIELD_CIPHERS, SEALING, SIGNATURES, SignatureAlgorithm, require_algorithms
+from latticebank.crypto.registry import (
+    FIELD_CIPHERS,
+    LOG_KEYS,
+    SEALING,
+    SIGNATURES,
+    SignatureAlgorithm,
+    require_algorithms,
+)
 from latticebank.crypto.sealing import SealingKey, seal
 from latticebank.crypto.signatures import SigningKey, VerifyingKey
 
 TABLES = [("SIGNATURES", name) for name in SIGNATURES]
+TABLES += [("LOG_KEYS", name) for name in LOG_KEYS]
 TABLES += [("SEALING", name) for name in SEALING]
 TABLES += [("FIELD_CIPHERS", name) for name in FIELD_CIPHERS]
 
@@ -164,3 +172,10 @@ def test_a_library_that_derives_other_keys_or_opens_other_boxes_stops_the_bank(m
         patch.setattr(known_answers, "X_WING_BOX", bytes(len(known_answers.X_WING_BOX)))
         with pytest.raises(AlgorithmUnavailable, match="MLKEM768-X25519"):
             require_algorithms()
+
+
+def test_a_library_that_accepts_altered_checkpoints_stops_the_bank(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "_verify", lambda signature, note, checkpoint, key: 1_767_225_600)
+
+    with pytest.raises(AlgorithmUnavailable, match=r"Ed25519\+ML-DSA-44.*accepts what was altered"):
+        require_algorithms()

@@ -77,6 +77,38 @@ class InvalidProof(BankError):
     fault: ClassVar[Fault] = Fault.INVALID
 
 
+class TileNotFound(BankError):
+    """A path that no tile of a log has."""
+
+    code = "tile-not-found"
+    title = "The log has no such tile"
+    fault: ClassVar[Fault] = Fault.NOT_FOUND
+
+
+class TilesDamaged(BankError):
+    """Tiles that are not those of a tree of their size."""
+
+    code = "tiles-damaged"
+    title = "The tiles of a log do not fit together"
+    fault: ClassVar[Fault] = Fault.INTERNAL
+
+
+class MalformedNote(BankError):
+    """Bytes that are no signed note, a verifier key that is none, or a note that is no checkpoint."""
+
+    code = "malformed-note"
+    title = "This is no signed note of a log"
+    fault: ClassVar[Fault] = Fault.INVALID
+
+
+class NotSigned(BankError):
+    """A checkpoint without the signature of a key that has to sign it."""
+
+    code = "not-signed"
+    title = "The checkpoint lacks a signature"
+    fault: ClassVar[Fault] = Fault.FORBIDDEN
+
+
 class InvalidToken(BankError):
     """An internal token that is malformed, of another audience, out of time, or not signed by its issuer."""
 

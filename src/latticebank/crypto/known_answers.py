@@ -14,6 +14,7 @@ from latticebank.crypto.registry import (
     DEFAULT_SEALING,
     DEFAULT_SIGNATURE,
     ED25519,
+    LOG_KEY,
     ML_DSA_44,
     ML_DSA_65,
     ML_DSA_87,
@@ -55,6 +56,13 @@ SIGNING: Mapping[str, SeedAnswer] = {
     ML_DSA_44: SeedAnswer(_ML_DSA_SEED, "d87f8ca136ac1aa55e2d6c4521680efb3a378cbb9bc0bfb446e9c60893931ea3"),
     ML_DSA_65: SeedAnswer(_ML_DSA_SEED, "b7acce2ddb11f8cc1aa46e2bafac6eacfa2b732ef192bd636ad8d3a56d649c66"),
     ML_DSA_87: SeedAnswer(_ML_DSA_SEED, "d43128fa8a8c785c1d44c9e7db538dbf9dd88fe6c8ad911a344bcec1017c6d54"),
+}
+
+_ED25519_SEED = bytes.fromhex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb")
+LOGS: Mapping[str, SeedAnswer] = {
+    LOG_KEY: SeedAnswer(
+        _ED25519_SEED + _ML_DSA_SEED, "5f8cbb5306ee34da4a3b03d8f3dd514ce8fbd66fc1abc3aaedc12b0a99b375fe"
+    ),
 }
 
 COMPOSITE_MESSAGE = b"The quick brown fox jumps over the lazy dog."

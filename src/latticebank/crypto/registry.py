@@ -55,7 +55,16 @@ class FieldCipher:
     tag_bytes: int
 
 
-_Entry = TypeVar("_Entry", SignatureAlgorithm, SealingSuite, FieldCipher)
+@dataclass(frozen=True, slots=True)
+class LogKeyPair:
+    """The two keys, classical and post-quantum, by which a log signs each of its checkpoints twice; sizes in bytes."""
+
+    name: str
+    public_key_bytes: int
+    seed_bytes: int
+
+
+_Entry = TypeVar("_Entry", SignatureAlgorithm, LogKeyPair, SealingSuite, FieldCipher)
 
 
 def _by_name(*entries: _Entry) -> Mapping[str, _Entry]:
@@ -75,6 +84,10 @@ SIGNATURES: Mapping[str, SignatureAlgorithm] = _by_name(
     SignatureAlgorithm(RSA_PSS_3072, 422, 0, 384, post_quantum=False, signs=False, authorises=False),
 )
 """FIPS 204, draft-ietf-lamps-pq-composite-sigs-19, RFC 8032, RFC 8017 (SHA-256, salt of 32 bytes, key in RFC 5280 DER)."""
+
+LOG_KEY = "Ed25519+ML-DSA-44"
+LOG_KEYS: Mapping[str, LogKeyPair] = _by_name(LogKeyPair(LOG_KEY, 1344, 64))
+"""C2SP tlog-checkpoint and tlog-cosignature (types 0x01 and 0x06). They sign checkpoints only: `crypto/checkpoints.py`."""
 
 DEFAULT_SEALING = "MLKEM768-X25519/HKDF-SHA256/AES-256-GCM"
 X_WING_CHACHA = "MLKEM768-X25519/HKDF-SHA256/ChaCha20-Poly1305"

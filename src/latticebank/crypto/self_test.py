@@ -5,19 +5,25 @@ which it fails does not start.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
 from uuid import UUID
 
 from latticebank.crypto import known_answers, registry
+from latticebank.crypto.checkpoints import Checkpoint, LogKey, cosigned_at, open_checkpoint
 from latticebank.crypto.composite import message_representative
 from latticebank.crypto.envelope import FieldKey
 from latticebank.crypto.errors import AlgorithmUnavailable, InvalidSignature, SealBroken
+from latticebank.crypto.merkle import EMPTY_ROOT
+from latticebank.crypto.notes import parse_note
 from latticebank.crypto.sealing import SealingKey, seal
 from latticebank.crypto.signatures import SigningKey, VerifyingKey
 
 _MESSAGE = b"a payment of the self-test"
 _CONTEXT = b"latticebank/self-test"
+_MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class _WrongAnswer(Exception):
@@ -36,6 +42,7 @@ def prove_algorithms() -> None:
         {name: partial(_prove_signing, name) for name in known_answers.SIGNING}
         | {name: partial(_prove_verifying, name) for name in known_answers.VERIFYING},
     )
+    _prove_each(registry.LOG_KEYS, {name: partial(_prove_log_key, name) for name in known_answers.LOGS})
     _prove_each(registry.SEALING, {name: partial(_prove_sealing, name) for name in known_answers.SEALING})
     _prove_each(registry.FIELD_CIPHERS, {name: partial(_prove_field_cipher, name) for name in known_answers.FIELDS})
 
@@ -78,6 +85,25 @@ def _prove_verification(key: VerifyingKey, signature: bytes, message: bytes, con
         _require_refusal(InvalidSignature, partial(key.verify, altered, message, context))
     _require_refusal(InvalidSignature, partial(key.verify, signature, message + b".", context))
     _require_refusal(InvalidSignature, partial(key.verify, signature, message, context + b"."))
+
+
+def _prove_log_key(name: str) -> None:
+    answer = known_answers.LOGS[name]
+    known = LogKey.from_seed(answer.seed)
+    _require(sha256(known.public_bytes).hexdigest() == answer.public_key_sha256, "it derives another key from a seed")
+    key, checkpoint = LogKey.generate(), Checkpoint("latticebank/self-test", 0, EMPTY_ROOT)
+    keys = key.note_keys(checkpoint.origin)
+    note = parse_note(key.sign(checkpoint, _MOMENT))
+    _require(open_checkpoint(note.to_bytes(), keys) == checkpoint, "it signs another checkpoint than it is given")
+    _require(cosigned_at(note, keys[1]) == _MOMENT, "it signs another time than it is given")
+    for place, signed in enumerate(note.signatures):
+        altered = replace(signed, signature=_altered(signed.signature, -1))
+        signatures = (*note.signatures[:place], altered, *note.signatures[place + 1 :])
+        forged = replace(note, signatures=signatures).to_bytes()
+        _require_refusal(InvalidSignature, partial(open_checkpoint, forged, keys))
+    longer = replace(note, text=replace(checkpoint, size=1).text()).to_bytes()
+    for each in keys:
+        _require_refusal(InvalidSignature, partial(open_checkpoint, longer, [each]))
 
 
 def _prove_sealing(name: str) -> None:
