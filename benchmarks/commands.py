@@ -9,6 +9,7 @@ import uvloop
 from benchmarks import books, report
 from benchmarks import large as large_bank
 from benchmarks import ledger as ledger_alone
+from benchmarks import log as tree_of_the_log
 from benchmarks import signed as signed_payments
 
 app = typer.Typer(help=__import__("benchmarks").__doc__, no_args_is_help=True, add_completion=False)
@@ -35,6 +36,7 @@ def ledger(
     pgbench_seconds: Annotated[int, typer.Option(min=0, help="How long pgbench runs each round; 0 leaves it out.")] = 4,
     streamed: Annotated[int, typer.Option(min=0, help="Transfers under which memory is looked at; 0: not.")] = 400_000,
     folder: Annotated[Path | None, typer.Option(help="A bank that `large` built; else a new one.")] = None,
+    archive: Annotated[Path | None, typer.Option(help="A new folder: every commit goes to an archive there.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write everything into this file as well.")] = None,
 ) -> None:
     """Measure the ledger's writer beside pgbench TPC-B on the same server."""
@@ -48,7 +50,7 @@ def ledger(
         streamed=streamed,
         pgbench_seconds=pgbench_seconds,
     )
-    report.write(uvloop.run(ledger_alone.measure(plan, folder, report.tell)), json)
+    report.write(uvloop.run(ledger_alone.measure(plan, folder, report.tell, archive)), json)
 
 
 @app.command("import")
@@ -83,6 +85,17 @@ def signed(
         pgbench_seconds=pgbench_seconds,
     )
     report.write(uvloop.run(signed_payments.measure(plan, report.tell)), json)
+
+
+@app.command()
+def log(
+    leaves: Annotated[int, typer.Option(min=1, help="How many leaves the tree gets; 10M took some 2 GB.")] = 10_000_000,
+    at_once: Annotated[int, typer.Option(min=1, help="Leaves of one transaction.")] = 8_000,
+    proofs: Annotated[int, typer.Option(min=2, help="Proofs timed at each size.")] = 2_000,
+    json: Annotated[Path | None, typer.Option(help="Write everything into this file as well.")] = None,
+) -> None:
+    """Measure the tree of the log: leaves a second as it grows, and the time of an inclusion proof at each size."""
+    report.write(uvloop.run(tree_of_the_log.measure(tree_of_the_log.Plan(leaves, at_once, proofs), report.tell)), json)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -53,9 +53,9 @@ class Plan:
         return max(1, wanted // size) * size
 
 
-async def measure(plan: Plan, folder: Path | None, tell: Tell) -> dict[str, Any]:
+async def measure(plan: Plan, folder: Path | None, tell: Tell, archive: Path | None = None) -> dict[str, Any]:
     """Return the figures of the ledger on new banks, one a round, or on the bank in this folder."""
-    with open_server(folder) as server:
+    with open_server(folder, archive) as server:
         if plan.pgbench_seconds:
             tell("filling pgbench's tables")
             tpcb.prepare(server, plan.pgbench_scale)

@@ -17,7 +17,7 @@ _HEADINGS = {
     "variant": "", "rate": "/s", "slowest": "slowest", "quickest": "quickest", "postgres_us": "PostgreSQL us",
     "client_us": "client us",
     "server_us": "bank us", "p50_ms": "p50 ms", "p99_ms": "p99 ms", "to_pgbench": "to pgbench",
-    "to_against": "to its pair",
+    "to_against": "to its pair", "log_behind_s": "log behind s",
 }  # fmt: skip
 
 

@@ -54,16 +54,16 @@ class Server:
 
 
 @contextmanager
-def open_server(folder: Path | None) -> Iterator[Server]:
-    """Run a server in this folder, or in one that is deleted in the end."""
+def open_server(folder: Path | None, archive: Path | None = None) -> Iterator[Server]:
+    """Run a server in this folder, or in one that is deleted in the end; with an archive if one is named."""
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        with EmbeddedPostgres(folder / _CLUSTER) as postgres:
+        with EmbeddedPostgres(folder / _CLUSTER, archive=archive) as postgres:
             yield Server(postgres, folder, kept=True)
         return
     temporary = Path(tempfile.mkdtemp(prefix="latticebank-benchmark-"))
     temporary.chmod(0o755)  # as root, the server runs as another user
-    postgres = EmbeddedPostgres(temporary / _CLUSTER)
+    postgres = EmbeddedPostgres(temporary / _CLUSTER, archive=archive)
     try:
         postgres.start()
         yield Server(postgres, temporary, kept=False)

@@ -15,6 +15,7 @@ from typing import Any
 from benchmarks import machine, tpcb
 from benchmarks.accounting import cpu_of, cpu_of_server, memory_of
 from benchmarks.customers import Payer, RunningBank, bank_process, open_payees, open_payers
+from benchmarks.following import seconds_behind
 from benchmarks.http_load import Load, Outcome, load_process
 from benchmarks.server import Server, open_server
 from benchmarks.signing import Signing, sign
@@ -54,12 +55,16 @@ class Variant:
 
 @dataclass
 class Run:
-    """What one run did: payments, seconds, CPU microseconds a payment of each side, latencies of requests in seconds."""
+    """What one run did: payments a second, CPU microseconds a payment of each side, latencies of requests in seconds.
+
+    `behind` is how many seconds after the last answer everything was in the published log; CPU is counted until then.
+    """
 
     rate: float
     postgres_us: float
     bank_us: float
     load_us: float
+    behind: float
     latencies: list[float] = field(repr=False)
 
     def percentile(self, share: float) -> float:
@@ -109,11 +114,12 @@ class Bench:
         with load_process(Load([bank.port for bank in banks], files)) as load:
             before = self._cpu(banks)
             outcome = await load.go()
+            behind = seconds_behind(self._server)
             after = self._cpu(banks)
         self._insist(variant, outcome)
         count = sum(outcome.statuses.values()) * variant.size
         postgres, bank = (1e6 * (late - early) / count for late, early in zip(after, before, strict=True))
-        return Run(count / outcome.seconds, postgres, bank, 1e6 * outcome.cpu / count, outcome.latencies)
+        return Run(count / outcome.seconds, postgres, bank, 1e6 * outcome.cpu / count, behind, outcome.latencies)
 
     def _cpu(self, banks: list[RunningBank]) -> tuple[float, float]:
         return cpu_of_server(self._server.pid), sum(cpu_of(bank.pid) for bank in banks)
@@ -187,6 +193,7 @@ def _row(variant: Variant, runs: list[Run], yardstick: float | None) -> dict[str
         "client_us": round(median(run.load_us for run in runs), 1),
         "p50_ms": round(median(run.percentile(0.5) for run in runs), 1),
         "p99_ms": round(median(run.percentile(0.99) for run in runs), 1),
+        "log_behind_s": round(median(run.behind for run in runs), 2),
     }
     if yardstick is not None:
         row["to_pgbench"] = round(rate / yardstick, 2)

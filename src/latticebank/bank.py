@@ -21,6 +21,7 @@ from latticebank.gateway.api.forwarding import Forwarding
 from latticebank.gateway.service import PhantomTokens
 from latticebank.kernel.authentication import TOKEN_ISSUER, CredentialAuthenticator, credentials_in, own_audiences
 from latticebank.kernel.caller import Authenticator, Credential
+from latticebank.kernel.configuration import tell_of_changes
 from latticebank.kernel.credential_file import service_credential
 from latticebank.kernel.database import Database
 from latticebank.kernel.http import RouteRow, application, route_table
@@ -33,6 +34,7 @@ from latticebank.kernel.settings import GATEWAY, Settings
 from latticebank.kernel.telemetry import Metrics
 from latticebank.kernel.tokens import ServiceTokens, TokenAuthenticator
 from latticebank.kernel.transports import HttpTransport, MemoryTransport, Transport
+from latticebank.security.audit.api import SERVICE as AUDIT
 from latticebank.security.identity.api import SERVICE as IDENTITY
 from latticebank.security.identity.client import IdentityClient
 from latticebank.security.keys.api import SERVICE as KEYS
@@ -40,7 +42,7 @@ from latticebank.values.clock import Clock, SystemClock
 from latticebank.values.errors import BankError, Fault
 from latticebank.values.ids import Uuid7Source
 
-SERVICES: dict[str, Service] = {service.name: service for service in (KEYS, IDENTITY, LEDGER, PAYMENTS)}
+SERVICES: dict[str, Service] = {service.name: service for service in (KEYS, IDENTITY, LEDGER, PAYMENTS, AUDIT)}
 """Every service that exists, by name, in the order in which they start."""
 
 PUBLIC = "/api/"
@@ -150,6 +152,7 @@ class Bank:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run the lifespan of every service: started in order, stopped in reverse, those before a failure too."""
+        await self._tell_of_configurations()
         async with AsyncExitStack() as started:
             for app in self._apps.values():
                 if await started.enter_async_context(app.router.lifespan_context(app)):
@@ -159,6 +162,20 @@ class Bank:
                 yield
             finally:
                 self.health.started = False
+
+    async def _tell_of_configurations(self) -> None:
+        """Let each service with a database tell if it starts under another configuration than before."""
+        context = self.context
+        for service in self._services:
+            if service.migrations is not None:
+                await tell_of_changes(
+                    context.database(service.name),
+                    service.name,
+                    service.policies,
+                    context.settings,
+                    context.clock,
+                    context.ids,
+                )
 
     @property
     def app(self) -> ASGIApp:

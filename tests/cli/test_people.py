@@ -274,6 +274,24 @@ def test_money_is_paid_in_paid_and_paid_out(ada: Person, bob: Person, teller: Pe
     assert (ada.balance(), bob.balance()) == ("445.00", "0.00")
 
 
+def test_the_receipt_of_a_payment_is_written_as_the_bank_gave_it(
+    ada: Person, bob: Person, teller: Person, tmp_path: Path
+) -> None:
+    assert teller.json("cash", "deposit", ada.account(), "20.00")["state"] == "posted"
+    paid = ada.json("transfer", bob.account(), "3.00", "--to", "Bob")["id"]
+    shown = ada.run("receipt", paid)
+    assert (shown.returncode, json.loads(shown.stdout)["payment"]) == (0, paid)
+    file = tmp_path / "receipt.json"
+    done = ada.run("receipt", paid, "--out", str(file))
+    assert (done.returncode, done.stdout) == (0, "")
+    assert json.loads(file.read_bytes())["type"] == "latticebank/receipt/v1"
+    assert "payment-not-found" in bob.refused("receipt", paid)
+    assert "cannot-use-file" in ada.refused("receipt", paid, "--out", str(tmp_path / "nowhere" / "receipt.json"))
+    ada.refused("receipt", "not-an-id", code=2)
+    assert bob.run("transfer", ada.account(), "3.00", "--to", "Ada").returncode == 0
+    assert teller.json("cash", "withdraw", ada.account(), "20.00")["state"] == "posted"
+
+
 def test_a_large_payment_waits_and_a_manager_or_the_payer_decides(
     ada: Person, bob: Person, teller: Person, manager: Person
 ) -> None:

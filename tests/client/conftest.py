@@ -8,7 +8,7 @@ import pytest
 
 from latticebank.crypto import passphrase
 from latticebank.kernel.client import RemoteProblem
-from latticebank.kernel.settings import SERVICES
+from latticebank.kernel.settings import BUS, SERVICES
 from tests.client.customers import Town, open_town
 from tests.clocks import MovingClock
 
@@ -22,7 +22,7 @@ def least_work_for_passphrases(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def town(database_url: Callable[[str], str], tmp_path: Path) -> AsyncIterator[Town]:
     """A bank, once it has its keys."""
-    urls = {name: database_url(name) for name in SERVICES}
+    urls = {name: database_url(name) for name in (*SERVICES, BUS)}
     async with open_town(urls, tmp_path / "bank", MovingClock()) as opened:
         async with asyncio.timeout(20):
             await _until_open(opened)

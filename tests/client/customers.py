@@ -1,5 +1,6 @@
 """Customers of a whole bank, each with a device and a client of their own that come in through the door."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ from latticebank.bank import Bank, compose, open_context
 from latticebank.banking.ledger.client import LedgerClient
 from latticebank.banking.ledger.wire import AccountOpening
 from latticebank.client import BankClient, Device, Payee, Signatory, SignedDocument
+from latticebank.kernel.bus import PostgresEventBus
 from latticebank.kernel.credential_file import operator_credential
-from latticebank.kernel.settings import EVERYTHING, Settings
+from latticebank.kernel.relay import Relay
+from latticebank.kernel.settings import BUS, EVERYTHING, SERVICES, Settings
 from latticebank.kernel.transports import MemoryTransport, Transport
 from latticebank.values.ids import Uuid7Source
 from tests.clocks import MovingClock
@@ -146,9 +149,15 @@ def to(account: str, amount: str, reference: str = "") -> Payee:
 
 @asynccontextmanager
 async def open_town(urls: dict[str, str], folder: Path, clock: MovingClock, **settings: Any) -> AsyncIterator[Town]:
-    """Run a whole bank on these databases."""
+    """Run a whole bank on these databases, and the relays that take its events to the bus."""
     told = Settings(data=folder, demo=True, bank=NAME, **settings)
     async with open_context(told, urls, clock=clock) as context:
         bank = compose(EVERYTHING, context)
-        async with bank.running():
-            yield Town(bank, clock)
+        bus = PostgresEventBus(context.database(BUS))
+        async with bank.running(), asyncio.TaskGroup() as group:
+            relays = [group.create_task(Relay(context.database(name), bus).run()) for name in SERVICES]
+            try:
+                yield Town(bank, clock)
+            finally:
+                for relay in relays:
+                    relay.cancel()

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latticebank.crypto.checkpoints import (
-    MAX_SIZE,
     Checkpoint,
     CosignerKey,
     LogKey,
@@ -24,6 +23,7 @@ from latticebank.crypto.checkpoints import (
 from latticebank.crypto.errors import InvalidKey, InvalidSignature, MalformedNote, NotSigned
 from latticebank.crypto.merkle import EMPTY_ROOT, leaf_hash
 from latticebank.crypto.notes import ED25519_COSIGNATURE, Note, NoteKey, NoteSignature, parse_note
+from latticebank.crypto.tiles import MAX_SIZE
 
 ORIGIN = "bank.example/log"
 AT = datetime(2026, 11, 20, 10, 0, 7, tzinfo=UTC)

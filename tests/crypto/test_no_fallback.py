@@ -12,6 +12,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.backends.openssl.backend import Backend
 
 from latticebank.crypto import checkpoints, composite, known_answers, registry, sealing, signatures
+from latticebank.crypto.checkpoints import LogKey
 from latticebank.crypto.envelope import FieldKey
 from latticebank.crypto.errors import AlgorithmUnavailable, SealBroken, UnknownAlgorithm
 from latticebank.crypto.registry import (
@@ -67,12 +68,13 @@ def test_an_algorithm_that_is_not_registered_stops_the_bank(
 
 
 def test_an_algorithm_that_is_not_registered_is_unknown_wherever_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    for table in ("SIGNATURES", "SEALING", "FIELD_CIPHERS"):
+    for table in ("SIGNATURES", "LOG_KEYS", "SEALING", "FIELD_CIPHERS"):
         monkeypatch.setattr(registry, table, MappingProxyType({}))
 
     acts: list[Callable[[], object]] = [
         SigningKey.generate,
         lambda: VerifyingKey(registry.DEFAULT_SIGNATURE, bytes(1984)),
+        LogKey.generate,
         SealingKey.generate,
         lambda: seal(registry.DEFAULT_SEALING, bytes(1216), b"", b""),
         lambda: FieldKey(UUID(int=1), 1, bytes(32)),
@@ -110,6 +112,7 @@ def test_a_backend_without_lattices_stops_the_bank(
             SigningKey.generate,
             lambda: SigningKey.generate("ML-DSA-87"),
             lambda: VerifyingKey("ML-DSA-65", bytes(1952)),
+            LogKey.generate,
         ],
         "mlkem_supported": [SealingKey.generate, lambda: seal(registry.DEFAULT_SEALING, bytes(1216), b"", b"")],
     }

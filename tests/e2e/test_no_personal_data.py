@@ -34,6 +34,10 @@ from tests.e2e.townspeople import WITH_TABLES
 
 TAG = re.compile(r"personal: (.+); purpose: (.+); retention: (.+); key: (profile|records)")
 SEALED_COLUMNS: dict[tuple[str, str, str], tuple[KindWord, str]] = {
+    ("audit", "openings", "sealed"): (
+        "records",
+        "SELECT owner, log || '/' || first_index, sealed FROM openings WHERE owner IS NOT NULL",
+    ),
     ("identity", "devices", "name"): ("profile", "SELECT user_id, id::text, name FROM devices"),
     ("identity", "proposals", "device_name"): (
         "profile",

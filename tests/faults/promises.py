@@ -9,8 +9,13 @@ import msgspec
 import psycopg
 
 from latticebank.banking.ledger.service.proof import prove
-from latticebank.banking.payments.events import PAYMENTS_SETTLED, PaymentsSettled
-from latticebank.banking.payments.model.payments import State, hold_id
+from latticebank.banking.payments.events import (
+    PAYMENTS_ACCEPTED,
+    PAYMENTS_SETTLED,
+    PaymentsAccepted,
+    PaymentsSettled,
+)
+from latticebank.banking.payments.model.payments import Kind, State, hold_id
 from latticebank.kernel.database import Database
 from latticebank.kernel.outbox import events_of
 from tests.banking.ledger.audit import broken_promises
@@ -65,6 +70,7 @@ def promises_broken_by_payments(urls: Mapping[str, str]) -> dict[str, object]:
         "what waits is on the list of approvals, and nothing else is": held ^ listed,
         "limits count what is posted or held": rows(urls["payments"], _UNFIT_LIMITS),
         "the bus tells of each payment once for each of its states": _ill_told(urls, payments),
+        "the bus tells once of each payment and each batch that was accepted": _ill_accepted(urls, payments),
     }
     with psycopg.connect(urls["ledger"], autocommit=True) as connection:
         found |= broken_promises(connection)
@@ -83,15 +89,7 @@ async def findings_in_the_books(urls: Mapping[str, str]) -> list[object]:
 def _ill_told(urls: Mapping[str, str], payments: Rows) -> dict[UUID, tuple[list[str], list[str]]]:
     """Payments by what is told of them, on the bus or on the way there, and what should be."""
     told: dict[UUID, Counter[str]] = {}
-    # The outbox first: what leaves it meanwhile is on the bus, and what is in both is one event by its id.
-    events = {
-        event.id: event.data
-        for (batch,) in rows(urls["payments"], "SELECT events FROM outbox")
-        for event in events_of(batch)
-        if event.type == PAYMENTS_SETTLED
-    }
-    events |= dict(rows(urls["bus"], f"SELECT id, data FROM events WHERE type = '{PAYMENTS_SETTLED}'"))
-    for event in events.values():
+    for event in _told(urls, PAYMENTS_SETTLED):
         for payment in msgspec.msgpack.decode(event, type=PaymentsSettled).payments:
             told.setdefault(UUID(bytes=payment.id), Counter())[payment.state] += 1
     wrong = {}
@@ -104,3 +102,30 @@ def _ill_told(urls: Mapping[str, str], payments: Rows) -> dict[UUID, tuple[list[
         if heard != expected and not (hold and heard == refused_later):
             wrong[identifier] = (sorted(heard.elements()), sorted(expected.elements()))
     return wrong | {identifier: (sorted(heard.elements()), []) for identifier, heard in told.items()}
+
+
+def _ill_accepted(urls: Mapping[str, str], payments: Rows) -> dict[UUID, int]:
+    """What was signed and is told as accepted more or less often than once; what was refused at once, never."""
+    told = Counter(
+        UUID(bytes=each.id)
+        for event in _told(urls, PAYMENTS_ACCEPTED)
+        for each in msgspec.msgpack.decode(event, type=PaymentsAccepted).accepted
+    )
+    singles = {row[0]: row[1] for row in payments if row[7] != Kind.BATCH}
+    wanted = {identifier for identifier, state in singles.items() if state != State.REJECTED}
+    wanted |= {row[0] for row in rows(urls["payments"], "SELECT id FROM batches")}
+    known = wanted | singles.keys()
+    return {each: told[each] for each in wanted | told.keys() if told[each] != (1 if each in known else 0)}
+
+
+def _told(urls: Mapping[str, str], kind: str) -> list[bytes]:
+    """The data of all events of a kind that payments published, on the bus or on the way there."""
+    # The outbox first: what leaves it meanwhile is on the bus, and what is in both is one event by its id.
+    events = {
+        event.id: event.data
+        for (batch,) in rows(urls["payments"], "SELECT events FROM outbox")
+        for event in events_of(batch)
+        if event.type == kind
+    }
+    events |= dict(rows(urls["bus"], f"SELECT id, data FROM events WHERE type = '{kind}'"))
+    return list(events.values())

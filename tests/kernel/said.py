@@ -80,18 +80,20 @@ async def relay(database_url: str, bus_url: str) -> None:
         pass
 
 
-async def note(unit_of_work: UnitOfWork, said: Event) -> None:
-    """Write down that an event was handled; the table of the tests has no key, so that doubles would show."""
-    await unit_of_work.connection.exec_driver_sql("INSERT INTO noted (subject) VALUES (%s)", (said.subject,))
+async def note(unit_of_work: UnitOfWork, events: Sequence[tuple[int, Event]]) -> None:
+    """Write down that events were handled; the table of the tests has no key, so that doubles would show."""
+    for subject in subjects(events):
+        await unit_of_work.connection.exec_driver_sql("INSERT INTO noted (subject) VALUES (%s)", (subject,))
 
 
 async def consume(database_url: str, bus_url: str, fatal: str = "") -> None:
     """Handle events until there are none; be killed in the middle of the one named `fatal`."""
 
-    async def handle(unit_of_work: UnitOfWork, said: Event) -> None:
-        await note(unit_of_work, said)
-        if said.subject == fatal:
-            os._exit(KILLED)
+    async def handle(unit_of_work: UnitOfWork, events: Sequence[tuple[int, Event]]) -> None:
+        for each in events:
+            await note(unit_of_work, [each])
+            if each[1].subject == fatal:
+                os._exit(KILLED)
 
     bus = PostgresEventBus(Database(bus_url, application_name="consumer"))
     consumer = Consumer("notes", TOPIC, Database(database_url, application_name="consumer"), bus, handle, batch=7)

@@ -1,7 +1,7 @@
 """Consumers: the effect of every event happens once, in order, whoever dies when."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import pytest
@@ -14,11 +14,12 @@ from latticebank.kernel.events import Event
 from latticebank.kernel.worker import Pace
 from latticebank.values.clock import SystemClock
 from latticebank.values.errors import InvalidValue
-from tests.kernel.said import KILLED, TOPIC, event, finished, note, process
+from tests.kernel.said import KILLED, TOPIC, event, finished, note, process, subjects
 
 IMPATIENT = Pace(idle=0.01, first_failure=0.01, longest_failure=0.02)
 
 MakeConsumer = Callable[..., Consumer]
+Said = Sequence[tuple[int, Event]]
 
 
 @pytest.fixture
@@ -62,6 +63,23 @@ async def test_a_new_consumer_handles_everything_from_the_beginning_once(
     assert await make().step() == 0
 
 
+async def test_a_handler_is_given_what_goes_into_one_transaction_with_its_offsets(
+    make: MakeConsumer, bus: PostgresEventBus
+) -> None:
+    given: list[list[tuple[int, str]]] = []
+
+    async def keep(_: UnitOfWork, said: Said) -> None:
+        given.append([(offset, each.subject) for offset, each in said])
+
+    await say(bus, 5)
+    consumer = make(keep, batch=3)
+    assert [await consumer.step() for _ in range(2)] == [3, 2]
+    assert given == [
+        [(1, "transfer-0"), (2, "transfer-1"), (3, "transfer-2")],
+        [(4, "transfer-3"), (5, "transfer-4")],
+    ]
+
+
 async def test_consumers_of_different_names_each_have_their_place(
     make: MakeConsumer, bus: PostgresEventBus, database: Database
 ) -> None:
@@ -74,10 +92,11 @@ async def test_consumers_of_different_names_each_have_their_place(
 async def test_the_effect_of_an_event_and_the_place_after_it_are_one(
     make: MakeConsumer, bus: PostgresEventBus, database: Database
 ) -> None:
-    async def fail_on_the_third(unit_of_work: UnitOfWork, said: Event) -> None:
+    async def fail_on_the_third(unit_of_work: UnitOfWork, said: Said) -> None:
         await note(unit_of_work, said)
-        unit_of_work.publish(event(f"about-{said.subject}"))
-        if said.subject == "transfer-2":
+        for subject in subjects(said):
+            unit_of_work.publish(event(f"about-{subject}"))
+        if "transfer-2" in subjects(said):
             raise RuntimeError("no paper left")
 
     await say(bus, 5)
@@ -123,7 +142,7 @@ async def test_while_one_process_handles_the_other_passes_on(
 ) -> None:
     begun, go_on = asyncio.Event(), asyncio.Event()
 
-    async def slow(unit_of_work: UnitOfWork, said: Event) -> None:
+    async def slow(unit_of_work: UnitOfWork, said: Said) -> None:
         begun.set()
         await go_on.wait()
         await note(unit_of_work, said)
@@ -142,8 +161,8 @@ async def test_a_running_consumer_handles_new_events_at_once(
 ) -> None:
     seen: list[str] = []
 
-    async def see(_: UnitOfWork, said: Event) -> None:
-        seen.append(said.subject)
+    async def see(_: UnitOfWork, said: Said) -> None:
+        seen.extend(subjects(said))
 
     running = asyncio.create_task(make(see, pace=Pace(idle=60)).run())
     await asyncio.sleep(0.2)
@@ -158,16 +177,17 @@ async def test_a_handler_that_fails_keeps_its_place_is_reported_and_tried_again(
     tries: list[str] = []
     failures: list[tuple[str, int]] = []
 
-    async def fail_twice(_: UnitOfWork, said: Event) -> None:
-        tries.append(said.subject)
-        if len(tries) < 3:
+    async def fail_twice(_: UnitOfWork, said: Said) -> None:
+        tries.extend(subjects(said))
+        if len(tries) < 4:
             raise LookupError("not there yet")
 
     await say(bus, 2)
     consumer = make(fail_twice, pace=IMPATIENT, failed=lambda error, in_a_row: failures.append((str(error), in_a_row)))
     running = asyncio.create_task(consumer.run())
-    await until(lambda: len(tries) == 4)
-    assert tries == ["transfer-0", "transfer-0", "transfer-0", "transfer-1"]
+    await until(lambda: len(tries) == 5)
+    # Both at once, then one by one.
+    assert tries == ["transfer-0", "transfer-1", "transfer-0", "transfer-0", "transfer-1"]
     assert failures == [("not there yet", 1), ("not there yet", 2)]
     running.cancel()
 
@@ -175,7 +195,7 @@ async def test_a_handler_that_fails_keeps_its_place_is_reported_and_tried_again(
 async def test_a_handler_that_hangs_is_given_up_and_leaves_nothing(
     make: MakeConsumer, bus: PostgresEventBus, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def hang(unit_of_work: UnitOfWork, said: Event) -> None:
+    async def hang(unit_of_work: UnitOfWork, said: Said) -> None:
         await note(unit_of_work, said)
         await asyncio.sleep(60)
 

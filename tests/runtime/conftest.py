@@ -16,6 +16,7 @@ import pytest
 
 from latticebank.runtime import processes
 from latticebank.runtime.postgres import EmbeddedPostgres
+from latticebank.runtime.restore import Restored, Wanted, restore
 from tests.runtime.owners import Owner
 
 QUICK = {"fsync": "off", "shared_buffers": "16MB"}
@@ -97,13 +98,20 @@ def server(folder: Path, system_folder: Path, steps: list[str]) -> Iterator[Serv
     """Makes servers, by default of `folder`, that tell `steps` their progress; they are stopped at the end."""
     made: list[EmbeddedPostgres] = []
 
-    def make(where: Path = folder, *, parameters: dict[str, str] | None = None, port: int = 0) -> EmbeddedPostgres:
+    def make(
+        where: Path = folder,
+        *,
+        parameters: dict[str, str] | None = None,
+        port: int = 0,
+        archive: Path | None = None,
+    ) -> EmbeddedPostgres:
         postgres = EmbeddedPostgres(
             where,
             port=port,
             parameters={**QUICK, **(parameters or {})},
             progress=steps.append,
             system_folder=system_folder,
+            archive=archive,
         )
         made.append(postgres)
         return postgres
@@ -163,3 +171,29 @@ def write_a_row(url: str, word: str) -> None:
 def rows(url: str) -> list[str]:
     with psycopg.connect(url) as connection:
         return [str(word) for (word,) in connection.execute("SELECT word FROM kept")]
+
+
+Restore = Callable[..., Restored]
+
+
+@pytest.fixture
+def archive(place: Path) -> Path:
+    """The folder of an archive that does not exist yet."""
+    return place / "archive"
+
+
+@pytest.fixture
+def backups(place: Path) -> Path:
+    """The folder of backups that does not exist yet."""
+    return place / "backups"
+
+
+@pytest.fixture
+def again(place: Path, backups: Path, archive: Path, system_folder: Path) -> Restore:
+    """Restores into a new folder of this name, from the archive unless another is named."""
+
+    def bring_back(name: str = "restored", *, source: Path = backups, **wanted: object) -> Restored:
+        choice = Wanted(source, **({"archive": archive} | wanted))  # type: ignore[arg-type]
+        return restore(choice, place / name, lambda _: None, parameters=QUICK, system_folder=system_folder)
+
+    return bring_back

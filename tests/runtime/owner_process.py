@@ -26,6 +26,7 @@ def main() -> None:
         parameters=order["parameters"],
         system_folder=Path(order["system_folder"]),
         progress=lambda step: say(progress=step),
+        archive=Path(order["archive"]) if "archive" in order else None,
     )
     try:
         postgres.start()

@@ -29,8 +29,11 @@ class Owner:
         system_folder: Path,
         *,
         wrap: Callable[[Sequence[str]], Sequence[str]] = list,
+        archive: Path | None = None,
     ) -> None:
         order = {"folder": str(folder), "parameters": parameters, "system_folder": str(system_folder)}
+        if archive is not None:
+            order["archive"] = str(archive)
         paths = [str(ROOT_OF_TREE / "src"), str(ROOT_OF_TREE)]
         self.process = subprocess.Popen(
             wrap([sys.executable, owner_process.__file__, json.dumps(order)]),

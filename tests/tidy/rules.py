@@ -25,6 +25,7 @@ FLOATS_THAT_ARE_NOT_MONEY = {
 SQL_ROOMS = (
     "kernel/alembic",
     "kernel/bus",
+    "kernel/configuration",
     "kernel/consumer",
     "kernel/database",
     "kernel/migrations",

@@ -15,7 +15,7 @@ LINT_IMPORTS = Path(sysconfig.get_path("scripts")) / "lint-imports"
 
 FOLDERS = (
     *("values", "crypto", "documents", "kernel", "security", "banking", "intelligence"),
-    *("gateway", "client", "runtime", "cli", "bank.py"),
+    *("gateway", "client", "witness", "verify", "runtime", "cli", "bank.py"),
 )
 SERVICES = (
     "security.identity",
@@ -46,7 +46,14 @@ AS_DESIGNED = {
         "security.identity.client",
         "intelligence.fraud.client",
     ],
-    "banking.payments.api": ["banking.payments.service", "banking.payments.wire", "kernel.outbox", "fastapi"],
+    "banking.payments.api": [
+        "banking.payments.service",
+        "banking.payments.jobs",
+        "banking.payments.subscriptions",
+        "banking.payments.wire",
+        "kernel.outbox",
+        "fastapi",
+    ],
     "banking.payments.jobs": ["banking.payments.service"],
     "banking.payments.subscriptions": ["banking.payments.service", "security.identity.events"],
     "banking.ledger.store.postings": ["banking.ledger.model.posting", "psycopg"],
@@ -54,9 +61,12 @@ AS_DESIGNED = {
     "banking.takeover.books": ["values", "kernel.outbox", "banking.ledger.client", "banking.ledger.wire"],
     "gateway.service": ["security.identity.client", "gateway.model"],
     "client.device": ["documents.payment", "crypto.composite", "kernel.outbox", "banking.payments.wire", "values"],
+    "witness.model": ["crypto.composite", "values"],
+    "witness.api": ["witness.model", "crypto.composite", "starlette"],
+    "verify.receipt": ["cryptography", "decimal"],
     "runtime.demo": ["bank", "client.device", "banking.ledger.client", "sqlalchemy"],
     "bank": ["banking.payments.api", "banking.ledger.store", "gateway.api", "fastapi", "kernel.outbox"],
-    "cli.up": ["bank", "runtime.demo", "banking.takeover.books", "fastapi"],
+    "cli.up": ["bank", "runtime.demo", "banking.takeover.books", "witness.api", "verify.receipt", "fastapi"],
 }
 
 # The contract, and imports that it must refuse.
@@ -74,6 +84,9 @@ OFFENCES = {
         ("runtime.demo", "cli.up"),
         ("crypto.composite", "documents.payment"),
         ("banking.payments.service", "client.device"),
+        ("banking.payments.service", "verify.receipt"),
+        ("client.device", "witness.model"),
+        ("witness.model", "verify.receipt"),
         ("treasury", "values"),
     ],
     "doors": [
@@ -85,7 +98,8 @@ OFFENCES = {
     "stairs": [
         ("banking.ledger.service", "banking.ledger.api"),
         ("banking.ledger.service.posting", "banking.ledger.jobs"),
-        ("banking.ledger.api", "banking.ledger.subscriptions"),
+        ("banking.ledger.jobs", "banking.ledger.api"),
+        ("banking.ledger.jobs", "banking.ledger.subscriptions"),
         ("gateway.service", "gateway.api"),
     ],
     "landing": [
@@ -120,6 +134,18 @@ OFFENCES = {
         ("client.device", "banking.payments.service"),
         ("client.device", "security.identity.client"),
     ],
+    "strangers": [
+        ("witness.model", "kernel.outbox"),
+        ("witness.api", "documents.payment"),
+        ("witness.model", "client.device"),
+        ("witness.model", "banking.ledger.wire"),
+    ],
+    "auditors": [
+        ("verify.receipt", "values.money"),
+        ("verify.receipt", "crypto.composite"),
+        ("verify", "documents.payment"),
+        ("verify.receipt", "client.device"),
+    ],
     "takeover": [
         ("banking.takeover.books", "banking.payments.client"),
         ("banking.takeover", "banking.ledger.events"),
@@ -130,11 +156,14 @@ OFFENCES = {
         ("banking.payments.api", "psycopg"),
         ("values.money", "sqlalchemy"),
         ("cli.up", "alembic"),
+        ("witness.model", "psycopg"),
     ],
     "web": [
         ("banking.ledger.service", "fastapi"),
         ("banking.ledger.wire", "starlette"),
         ("runtime.demo", "fastapi"),
+        ("witness.model", "starlette"),
+        ("verify.receipt", "starlette"),
     ],
 }
 

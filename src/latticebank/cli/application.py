@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from latticebank import __version__
-from latticebank.cli import books, demo, keys, people, proof, running, takeover
+from latticebank.cli import backup, books, demo, keys, log, people, proof, running, takeover, verify, witness
 from latticebank.cli.console import alone, tell_error
 from latticebank.values.errors import BankError
 
@@ -30,6 +30,10 @@ takeover.register(app)
 people.register(app)
 demo.register(app)
 keys.register(app)
+witness.register(app)
+log.register(app)
+verify.register(app)
+backup.register(app)
 
 
 @app.callback(invoke_without_command=True)

@@ -12,7 +12,7 @@ from latticebank.cli.console import Steps, alone
 from latticebank.kernel.credential_file import operator_credential
 from latticebank.kernel.settings import Settings, load_settings
 from latticebank.kernel.telemetry import configure_logs
-from latticebank.kernel.transports import HttpTransport
+from latticebank.kernel.transports import HttpTransport, Transport
 from latticebank.runtime.premises import CLUSTER, open_premises
 from latticebank.runtime.presence import running_bank
 from latticebank.runtime.server import running_bank as run_bank
@@ -51,22 +51,33 @@ def with_ledger(do: Callable[[LedgerClient], Awaitable[T]], *, create: bool = Fa
 @asynccontextmanager
 async def ledger_client(settings: Settings, *, create: bool = False) -> AsyncIterator[LedgerClient]:
     """Open a client of the ledger: of the bank that runs on the data folder, or of one opened here for a while."""
-    credential = operator_credential(settings.data)
+    async with way_to(settings, ["ledger"], create=create) as way:
+        yield LedgerClient(way, operator_credential(settings.data))
+
+
+@asynccontextmanager
+async def way_to(settings: Settings, names: Sequence[str], *, create: bool = False) -> AsyncIterator[Transport]:
+    """Open a way to the first of these services: of the bank that runs here, or of one of these opened for a while.
+
+    Raises:
+        NoBankHere: there is no bank in the data folder, and `create` does not ask for one.
+
+    """
     presence = running_bank(settings.data)
     if presence is not None:
         transport = HttpTransport(presence.address)
         try:
-            yield LedgerClient(transport, credential)
+            yield transport
         finally:
             await transport.aclose()
         return
     if not create:
         refuse_nothing_here(settings)
     steps = Steps()
-    with steps.shown(), open_premises(settings, [SERVICES["ledger"]], steps) as premises:
-        async with run_bank(settings, ["ledger"], premises) as bank:
+    with steps.shown(), open_premises(settings, [SERVICES[name] for name in names], steps) as premises:
+        async with run_bank(settings, names, premises) as bank:
             steps.done()
-            yield LedgerClient(bank.context.transport("ledger"), credential)
+            yield bank.context.transport(names[0])
 
 
 @contextmanager

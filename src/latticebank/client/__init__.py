@@ -15,6 +15,7 @@ from latticebank.client.bank_client import BankClient, NoSession, OutcomeUnknown
 from latticebank.client.device import Device, Payee, Signatory, SignedBatch, SignedDocument
 from latticebank.client.instruction import Instructed, OtherInstruction, read_instruction
 from latticebank.client.private_file import CannotUseFile, OpenToOthers
+from latticebank.client.receipts import NoReceiptYet
 from latticebank.client.session import Session
 from latticebank.client.wallet import Customer, NotInWallet, NoWallet, Wallet, WalletDamaged
 from latticebank.kernel.client import RemoteProblem
@@ -27,6 +28,7 @@ __all__ = [
     "Customer",
     "Device",
     "Instructed",
+    "NoReceiptYet",
     "NoSession",
     "NoWallet",
     "NotInWallet",

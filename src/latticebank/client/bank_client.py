@@ -8,6 +8,8 @@ from typing import TypeVar
 from urllib.parse import quote
 from uuid import UUID
 
+import msgspec
+
 from latticebank.banking.ledger.wire import AccountPage, AccountView, Basis, EntryPage
 from latticebank.banking.payments.wire import (
     BatchView,
@@ -19,6 +21,7 @@ from latticebank.banking.payments.wire import (
 )
 from latticebank.banking.payments.wire import SignedBatch as BatchOrder
 from latticebank.client.device import SignedBatch, SignedDocument
+from latticebank.client.receipts import awaited_receipt
 from latticebank.client.session import Session
 from latticebank.kernel.caller import Credential
 from latticebank.kernel.client import RemoteProblem, ServiceClient
@@ -29,6 +32,8 @@ from latticebank.security.identity.wire import (
     DeviceList,
     DeviceView,
     EnrolmentOrder,
+    ErasureOrder,
+    ErasureView,
     LoggedIn,
     LoginOrder,
     PasswordChange,
@@ -159,6 +164,12 @@ class BankClient(ServiceClient):
         """Change the password; all other sessions end."""
         await self.call("POST", "/api/users/password", object, body=PasswordChange(old, new))
 
+    async def erase_profile(self, password: str | None = None, *, user: UUID | None = None) -> ErasureView:
+        """Erase one's own profile for ever, by the password; as the operator, that of a user, without."""
+        whose = user or self.user
+        path = f"/api/users/{whose}/erasure"
+        return await self.call("POST", path, ErasureView, body=ErasureOrder(password), idempotency_key=whose)
+
     async def devices(self) -> list[DeviceView]:
         """Return one's devices in the order of their enrolment."""
         return (await self.call("GET", "/api/devices/", DeviceList)).items
@@ -240,6 +251,18 @@ class BankClient(ServiceClient):
     async def instruction(self, payment: UUID) -> InstructionView:
         """Return what was signed for a payment: an own one, or as a manager or an auditor any."""
         return await self.call("GET", f"{_TRANSACTIONS}/{payment}/instruction", InstructionView)
+
+    async def receipt(self, payment: UUID, timeout: float = PATIENCE_SECONDS) -> bytes:
+        """Return what proves a posted payment to anybody, exactly as the bank wrote it; JSON.
+
+        Raises:
+            RemoteProblem: `payment-not-posted` if it came to another end.
+            NoReceiptYet: there was none within `timeout` seconds.
+            ServiceUnavailable: the bank answered something else.
+
+        """
+        path = f"{_TRANSACTIONS}/{payment}/receipt"
+        return await awaited_receipt(lambda: self.call("GET", path, msgspec.Raw), payment, timeout)
 
     async def settled(self, payment: UUID, timeout: float = PATIENCE_SECONDS) -> PaymentView:
         """Wait until the bank has done what it received, or holds it for approval; return how it stands then.

@@ -24,10 +24,9 @@ from latticebank.crypto.notes import (
     is_key_name,
     parse_note,
 )
-from latticebank.crypto.registry import ED25519, LOG_KEY, LOG_KEYS, ML_DSA_44
+from latticebank.crypto.registry import ED25519, LOG_KEY, ML_DSA_44, log_key_pair
 from latticebank.crypto.signatures import SigningKey, VerifyingKey
-
-MAX_SIZE = (1 << 63) - 1
+from latticebank.crypto.tiles import MAX_SIZE
 
 _LABEL = b"subtree/v1\n\x00"
 _TIME_BYTES = 8
@@ -62,7 +61,7 @@ class LogKey:
     @classmethod
     def generate(cls) -> "LogKey":
         """Return fresh keys from the randomness of the operating system."""
-        return cls.from_seed(token_bytes(LOG_KEYS[LOG_KEY].seed_bytes))
+        return cls.from_seed(token_bytes(log_key_pair(LOG_KEY).seed_bytes))
 
     @classmethod
     def from_seed(cls, seed: bytes) -> "LogKey":
@@ -73,7 +72,7 @@ class LogKey:
             AlgorithmUnavailable: the library lacks an algorithm.
 
         """
-        expected = LOG_KEYS[LOG_KEY].seed_bytes
+        expected = log_key_pair(LOG_KEY).seed_bytes
         if len(seed) != expected:
             raise InvalidKey(f"a seed of {LOG_KEY} has {expected} bytes, not {len(seed)}", field="seed")
         key = cls()

@@ -7,10 +7,12 @@ Only what names keys is read here: `log` and `witness` lines. The rule of how ma
 from dataclasses import dataclass
 
 from latticebank.crypto.errors import MalformedNote
-from latticebank.crypto.notes import NoteKey, parse_vkey
+from latticebank.crypto.notes import ED25519_COSIGNATURE, ED25519_NOTE, ML_DSA_44_COSIGNATURE, NoteKey, parse_vkey
 
 MAX_POLICY_BYTES = 1 << 20
 _PASSED_OVER = ("group", "quorum")
+_OF_LOGS = (ED25519_NOTE, ML_DSA_44_COSIGNATURE)
+_OF_WITNESSES = (ED25519_COSIGNATURE, ML_DSA_44_COSIGNATURE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,11 @@ def parse_policy(raw: bytes) -> LogPolicy:
             case [first, *_] if first.startswith("#") or first in _PASSED_OVER:
                 continue
             case ["log", vkey] | ["log", vkey, _]:
-                logs.append(_key(vkey, number))
+                logs.append(_key(vkey, _OF_LOGS, number))
             case ["witness", name, vkey]:
-                witnesses.append(NamedWitness(name, _key(vkey, number), None))
+                witnesses.append(NamedWitness(name, _key(vkey, _OF_WITNESSES, number), None))
             case ["witness", name, vkey, url]:
-                witnesses.append(NamedWitness(name, _key(vkey, number), url))
+                witnesses.append(NamedWitness(name, _key(vkey, _OF_WITNESSES, number), url))
             case _:
                 raise MalformedNote(f"line {number} of the policy is none: {line[:80]!a}")
     materials = [key.public for key in (*logs, *(each.key for each in witnesses))]
@@ -66,8 +68,11 @@ def parse_policy(raw: bytes) -> LogPolicy:
     return LogPolicy(tuple(logs), tuple(witnesses))
 
 
-def _key(vkey: str, number: int) -> NoteKey:
+def _key(vkey: str, kinds: tuple[int, ...], number: int) -> NoteKey:
     try:
-        return parse_vkey(vkey)
+        key = parse_vkey(vkey)
     except MalformedNote as error:
         raise MalformedNote(f"line {number} of the policy: {error.detail}", hint=error.hint) from error
+    if key.kind not in kinds:
+        raise MalformedNote(f"line {number} of the policy: a key of type {key.kind:#04x} is not for this")
+    return key

@@ -134,6 +134,16 @@ def authorising(name: str) -> SignatureAlgorithm:
     return algorithm
 
 
+def log_key_pair(name: str) -> LogKeyPair:
+    """Return the keys of a log of this name.
+
+    Raises:
+        UnknownAlgorithm: none are registered under it.
+
+    """
+    return _registered(LOG_KEYS, name, "pair of keys of a log")
+
+
 def sealing_suite(name: str) -> SealingSuite:
     """Return the sealing suite of this name.
 

@@ -6,7 +6,7 @@ its handler does, so that the effect of an event happens exactly once, whoever d
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
 from latticebank.kernel.bus import MAX_READ_EVENTS, EventBus, EventsMissing
@@ -15,8 +15,11 @@ from latticebank.kernel.events import Event
 from latticebank.kernel.worker import Pace, keep_working
 from latticebank.values.errors import InvalidValue
 
-Handler: TypeAlias = Callable[[UnitOfWork, Event], Awaitable[None]]
-"""Does in the unit of work what an event calls for, and nothing outside it that could not be done twice."""
+Handler: TypeAlias = Callable[[UnitOfWork, Sequence[tuple[int, Event]]], Awaitable[None]]
+"""Does in the unit of work what events call for, and nothing outside it that could not be done twice.
+
+The events come with their offsets in the topic, in order; there is at least one.
+"""
 
 HANDLE_SECONDS = 10.0
 """How long the events of one transaction may take; the database ends a transaction that stands idle for longer."""
@@ -159,8 +162,7 @@ class Consumer:
                 self._place = held
                 return 1
             async with asyncio.timeout(HANDLE_SECONDS):
-                for _, event in events:
-                    await self._handler(unit_of_work, event)
+                await self._handler(unit_of_work, events)
             place = events[-1][0]
             await self._move(unit_of_work, place)
         self._place = place

@@ -24,7 +24,7 @@ from pydantic_settings import (
 from latticebank.kernel.production import database_of, is_loopback, production_faults
 from latticebank.values.errors import BankError, Fault
 
-SERVICES = ("keys", "identity", "ledger", "payments")
+SERVICES = ("keys", "identity", "ledger", "payments", "audit")
 """Every service of the bank that has a database, in the order in which they start."""
 GATEWAY = "gateway"
 """The door of the bank: it has no database and stands before the others."""

@@ -36,12 +36,16 @@ class Binaries:
     @property
     def postgres(self) -> Path:
         """The server."""
-        return self.installation / "bin" / "postgres"
+        return self.program("postgres")
 
     @property
     def initdb(self) -> Path:
         """Makes a new cluster."""
-        return self.installation / "bin" / "initdb"
+        return self.program("initdb")
+
+    def program(self, name: str) -> Path:
+        """Any other program of the installation."""
+        return self.installation / "bin" / name
 
 
 def require_supported_platform() -> None:

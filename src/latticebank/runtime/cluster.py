@@ -28,6 +28,7 @@ from latticebank.runtime.os_user import ServerUser, run
 
 BUILDING = "data.building-"
 FOR_INITDB = "password.for-initdb-"
+NOTHING_FURTHER: Mapping[str, str] = {}
 OFF = frozenset({"off", "false", "no", "0"})
 
 
@@ -99,17 +100,30 @@ def read_password(data_folder: DataFolder) -> str:
         return ""
 
 
-def replace_password(data_folder: DataFolder, user: ServerUser, binaries: Binaries, lock: FolderLock) -> str:
-    """Set a new superuser password in a cluster that does not run, for whoever may write its folder may do that."""
+def replace_password(
+    data_folder: DataFolder,
+    user: ServerUser,
+    binaries: Binaries,
+    lock: FolderLock,
+    settings: Mapping[str, str] = NOTHING_FURTHER,
+) -> tuple[str, list[str]]:
+    """Set a new superuser password in a cluster that does not run, for whoever may write its folder may do that.
+
+    Returns it, and what the server said: it recovers first if it has to, under `settings`.
+    """
     password = new_password()
-    settings = ("-c", f"config_file={data_folder.home / 'postgresql.conf'}", "-c", "exit_on_error=on")
-    command = [str(binaries.postgres), "--single", "-D", str(data_folder.cluster), *settings, "postgres"]
+    # Nothing goes to an archive from a server that does not run.
+    chosen = {"exit_on_error": "on", "synchronous_commit": "local", **settings}
+    options = [word for name, value in chosen.items() for word in ("-c", f"{name}={value}")]
+    fixed = ["-D", str(data_folder.cluster), "-c", f"config_file={data_folder.home / 'postgresql.conf'}"]
+    command = [str(binaries.postgres), "--single", *fixed, *options, "postgres"]
     statement = f"ALTER ROLE {SUPERUSER} PASSWORD '{password}'\n"
     result = run(user, command, said=statement, keep_open=[lock.descriptor])
+    said = result.stdout.replace(password, "...")
     if result.returncode != 0:
-        raise _failed(data_folder, "the database did not take a new password", result.stdout.replace(password, "..."))
+        raise _failed(data_folder, "the database did not take a new password", said)
     write_durably(data_folder.password_file, password)
-    return password
+    return password, said.splitlines()
 
 
 def _initdb(binaries: Binaries, building: Path, password_file: Path, parameters: Mapping[str, str]) -> list[str]:

@@ -129,3 +129,75 @@ class DatabaseFailedToStart(BankError):
         lines = "\n".join(f"  {line}" for line in log)
         super().__init__(f"{detail}\nThe last lines of the server's log:\n{lines}" if log else detail, hint=hint)
         self.log = log
+
+
+class ArchiveUnavailable(BankError):
+    """The archive of the write-ahead log cannot be written, so that no commit can be acknowledged."""
+
+    code = "archive-unavailable"
+    title = "The archive is not available"
+    fault = Fault.UNAVAILABLE
+
+
+class ForeignArchive(BankError):
+    """The folder is not the archive of this bank, or no longer."""
+
+    code = "foreign-archive"
+    title = "The folder is not the archive of this bank"
+    fault = Fault.REFUSED
+
+
+class ArchiveNotNamed(BankError):
+    """The bank has an archive, and the settings do not name it."""
+
+    code = "archive-not-named"
+    title = "The archive of this bank is not named"
+    fault = Fault.REFUSED
+
+
+class ArchiveBroken(BankError):
+    """A part of the archive is missing or damaged, and what comes after it cannot be reached."""
+
+    code = "archive-broken"
+    title = "The archive is broken"
+    fault = Fault.REFUSED
+
+
+class BackupNotMade(BankError):
+    """The database could not be copied; what was written of the copy is gone."""
+
+    code = "backup-not-made"
+    title = "The backup was not made"
+    fault = Fault.UNAVAILABLE
+
+
+class BackupBroken(BankError):
+    """A backup is incomplete or was changed since it was made."""
+
+    code = "backup-broken"
+    title = "The backup is broken"
+    fault = Fault.REFUSED
+
+
+class NoBackup(BankError):
+    """There is no backup, or none that leads to what is wanted."""
+
+    code = "no-backup"
+    title = "There is no such backup"
+    fault = Fault.NOT_FOUND
+
+
+class DataFolderTaken(BankError):
+    """A bank is to be restored where there is one."""
+
+    code = "data-folder-taken"
+    title = "There is a bank in the data folder"
+    fault = Fault.CONFLICT
+
+
+class RecoveryFailed(BankError):
+    """PostgreSQL did not get from the backup to where it should."""
+
+    code = "recovery-failed"
+    title = "The database could not be recovered"
+    fault = Fault.REFUSED

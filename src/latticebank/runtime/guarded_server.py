@@ -6,7 +6,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -39,7 +39,15 @@ class GuardedServer:
         self.pid = 0
 
     @classmethod
-    def start(cls, command: Sequence[str], user: ServerUser, log: Path, lock: FolderLock) -> Self:
+    def start(
+        cls,
+        command: Sequence[str],
+        user: ServerUser,
+        log: Path,
+        lock: FolderLock,
+        *,
+        environment: Mapping[str, str] = ENVIRONMENT,
+    ) -> Self:
         """Start `command`; the guardian shares the lock, so the folder stays locked until the server has ended."""
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(GUARDIAN)],
@@ -53,7 +61,7 @@ class GuardedServer:
         server = cls(process)
         order = {
             "command": list(command),
-            "environment": ENVIRONMENT,
+            "environment": dict(environment),
             "identity": user.identity or None,
             "owner": os.getpid(),
             "log": str(log),

@@ -7,7 +7,7 @@ What the other user can reach is asked of the kernel, in a process of that user:
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -62,6 +62,11 @@ def server_user(cluster: Path) -> ServerUser:
     return user
 
 
+def ourselves() -> ServerUser:
+    """The user that we run as, for programs that need not be another."""
+    return ServerUser(name="", uid=os.geteuid(), gid=os.getegid(), other=False)
+
+
 def succeeds(user: ServerUser, command: Sequence[str]) -> bool:
     """Whether `command`, run as that user, ends well; False as well if it cannot be run at all."""
     try:
@@ -71,9 +76,17 @@ def succeeds(user: ServerUser, command: Sequence[str]) -> bool:
 
 
 def run(
-    user: ServerUser, command: Sequence[str], *, said: str = "", keep_open: Sequence[int] = ()
+    user: ServerUser,
+    command: Sequence[str],
+    *,
+    said: str = "",
+    keep_open: Sequence[int] = (),
+    secrets: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run `command` as that user with `said` as its input; in a session of its own, out of reach of Ctrl-C."""
+    """Run `command` as that user with `said` as its input; in a session of its own, out of reach of Ctrl-C.
+
+    `secrets` are variables of its environment, which only that user can read.
+    """
     return subprocess.run(
         command,
         input=said,
@@ -83,7 +96,7 @@ def run(
         errors="replace",
         check=False,
         cwd="/",  # the folder that we are in may be closed to the other user
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, **(secrets or {})},
         umask=0o077,
         start_new_session=True,
         pass_fds=keep_open,

@@ -14,6 +14,8 @@ import psycopg
 from psycopg import sql
 
 from latticebank.runtime import configuration
+from latticebank.runtime.archiving import PARAMETERS as WITH_AN_ARCHIVE
+from latticebank.runtime.archiving import Archiving, forget_slot, require_no_archive
 from latticebank.runtime.binaries import Binaries, binaries_for, require_supported_platform
 from latticebank.runtime.cluster import create_cluster, read_password, replace_password, require_our_version
 from latticebank.runtime.configuration import ADDRESS, SUPERUSER
@@ -38,7 +40,8 @@ class EmbeddedPostgres:
     """One PostgreSQL server for one data folder; also a context manager that starts and stops it.
 
     `port` 0 takes any free one; `parameters` go over our PostgreSQL configuration; `progress` is told a short sentence
-    for each slow step; `system_folder` is where root puts what the server's own user cannot reach elsewhere.
+    for each slow step; `system_folder` is where root puts what the server's own user cannot reach elsewhere; `archive` is
+    the folder in which every commit lies before it is acknowledged.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class EmbeddedPostgres:
         parameters: Mapping[str, str] | None = None,
         progress: Callable[[str], None] | None = None,
         system_folder: Path = SYSTEM_FOLDER,
+        archive: Path | None = None,
     ) -> None:
         self.folder = Path(folder).expanduser().resolve()
         self.port = port
@@ -57,6 +61,8 @@ class EmbeddedPostgres:
         self._parameters = configuration.checked(parameters or {})
         self._progress = progress or (lambda _: None)
         self._system_folder = Path(system_folder)
+        self._archive = archive.expanduser().resolve() if archive else None
+        self.archiving: Archiving | None = None
         self._password = ""
         self._server: GuardedServer | None = None
         self._lock: FolderLock | None = None
@@ -93,25 +99,39 @@ class EmbeddedPostgres:
             undo.callback(lock.release)
             marker = require_ours(self.folder)  # again: another process may have made it before we had the lock
             data_folder = DataFolder(self.folder, marker) if marker else DataFolder(self.folder, new_marker()).marked()
+            archiving = self._open_archive(data_folder)
+            if archiving:
+                undo.callback(archiving.stop)
             user, binaries, data_folder = self._prepare(data_folder, lock)
             self._password = read_password(data_folder)
             if not self._password:
                 self._progress("The password file of the database is missing: setting a new password")
-                self._password = replace_password(data_folder, user, binaries, lock)
+                self._password, _ = replace_password(data_folder, user, binaries, lock)
             server = self._launch(data_folder, user, binaries, lock)
+            undo.callback(server.stop)
+            if archiving:
+                undo.callback(archiving.let_end)
+                archiving.begin(self._connect, binaries, self.port, self._password)
+            else:
+                with self._connect() as connection:
+                    forget_slot(connection)
             undo.pop_all()
-        self._data_folder, self._lock, self._server = data_folder, lock, server
+        self._data_folder, self._lock, self._server, self.archiving = data_folder, lock, server, archiving
         self.pid, self._owner = server.pid, os.getpid()
 
     def stop(self) -> None:
         """Shut down fast (open transactions are rolled back), reap, release the folder; may be called at any time."""
         if self._owner != os.getpid():
             return  # a fork of the owner: the server is not its own to stop
+        if self.archiving:
+            self.archiving.let_end()
         if self._server and not self._server.stop() and self._data_folder:
             clear_remains(self._data_folder, self._progress)
+        if self.archiving:
+            self.archiving.stop()
         if self._lock:
             self._lock.release()
-        self._server = self._lock = None
+        self._server = self._lock = self.archiving = None
         self.pid = 0
         self.port = self._wanted_port
 
@@ -159,6 +179,14 @@ class EmbeddedPostgres:
         if self._server is None:
             raise DatabaseNotRunning(f"the database of {self.folder} is not started", hint="start it first")
 
+    def _open_archive(self, data_folder: DataFolder) -> Archiving | None:
+        if self._archive is None:
+            require_no_archive(data_folder)
+            return None
+        archiving = Archiving(self._archive, data_folder, self._progress)
+        archiving.open()
+        return archiving
+
     def _prepare(self, data_folder: DataFolder, lock: FolderLock) -> tuple[ServerUser, Binaries, DataFolder]:
         """Everything up to a cluster that is ours, complete, and not served by anyone."""
         user = server_user(data_folder.cluster)
@@ -172,7 +200,8 @@ class EmbeddedPostgres:
         clear_remains(data_folder, self._progress)
         require_room(data_folder.cluster, ROOM_FOR_A_START)
         readable = 0o644 if user.other else 0o600
-        write_durably(data_folder.home / "postgresql.conf", configuration.rendered(self._parameters), mode=readable)
+        parameters = {**self._parameters, **(WITH_AN_ARCHIVE if self._archive else {})}
+        write_durably(data_folder.home / "postgresql.conf", configuration.rendered(parameters), mode=readable)
         write_durably(data_folder.home / "pg_hba.conf", configuration.HBA, mode=readable)
         return user, binaries, data_folder
 

@@ -57,7 +57,9 @@ def open_premises(
         if missing:
             _refuse_foreign(settings.data)
             progress("Starting PostgreSQL")
-            server = closing.enter_context(EmbeddedPostgres(settings.data / CLUSTER, progress=progress))
+            server = closing.enter_context(
+                EmbeddedPostgres(settings.data / CLUSTER, progress=progress, archive=settings.archive)
+            )
             for name in missing:
                 server.create_database(name)
                 urls[name] = server.url(name)

@@ -15,10 +15,12 @@ from prometheus_client import Gauge
 
 from latticebank.bank import SERVICES, Bank, compose, open_context
 from latticebank.kernel.bus import PostgresEventBus
+from latticebank.kernel.http.closing import ClosedWhile
 from latticebank.kernel.relay import Relay
 from latticebank.kernel.settings import BUS, Settings
 from latticebank.kernel.telemetry import Metrics
 from latticebank.kernel.worker import Pace, Wake, keep_working
+from latticebank.runtime.archive_watch import ArchiveWatch
 from latticebank.runtime.postgres import EmbeddedPostgres
 from latticebank.runtime.premises import Premises
 from latticebank.runtime.presence import Presence, announced
@@ -114,9 +116,12 @@ async def serve(
         await prepare(bank)
         gc.collect()
         gc.freeze()  # what a bank is made of stays; to look through it again and again costs time at every collection
+        archive = ArchiveWatch(premises.server)
+        if archive.needed:
+            bank.health.further["bank"] = {"archive": archive.check}
         server = _Server(
             uvicorn.Config(
-                bank.app,
+                ClosedWhile(bank.app, lambda: archive.trouble) if archive.needed else bank.app,
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -130,11 +135,14 @@ async def serve(
         )
         presence = Presence.of_this_process(address, premises.database_urls)
         async with asyncio.TaskGroup() as group:
-            watch = group.create_task(_watch(premises.server))
+            watches = [group.create_task(_watch(premises.server))]
+            if archive.needed:
+                watches.append(group.create_task(archive.run()))
             group.create_task(_tell_when_open(server, address, opened))
             with announced(settings.data, presence):
                 await server.serve(sockets=[listener])
-            watch.cancel()
+            for watch in watches:
+                watch.cancel()
 
 
 class _Server(uvicorn.Server):

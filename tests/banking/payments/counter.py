@@ -25,13 +25,18 @@ from latticebank.documents.document import base64url
 from latticebank.documents.payment import PAYMENT, PaymentInstruction, minor_units
 from latticebank.documents.signing import sign
 from latticebank.kernel.authentication import CredentialAuthenticator, credentials_in
+from latticebank.kernel.bus import PostgresEventBus
 from latticebank.kernel.credential_file import operator_credential
-from latticebank.kernel.settings import Settings
+from latticebank.kernel.relay import Relay
+from latticebank.kernel.settings import BUS, Settings
 from latticebank.kernel.transports import Response
+from latticebank.security.audit.api import SERVICE as AUDIT
 from tests.clocks import MovingClock
 from tests.security.identity.people import CALLERS, NAME, SERVICES, Branch, Person, Signed, said, signed
 
 ALL = {**SERVICES, "payments": PAYMENTS}
+NOWHERE = "http://127.0.0.1:9"
+"""The address of services that are not there: nobody listens at the port of RFC 863."""
 MINUTES = timedelta(minutes=5)
 
 
@@ -246,12 +251,29 @@ def ok(response: Response, status: int = 201) -> dict[str, Any]:
 async def open_counter(
     urls: dict[str, str], folder: Path, clock: MovingClock, **settings: Any
 ) -> AsyncIterator[Counter]:
-    """Run a bank of keys, identity, ledger and payments on these databases."""
-    chosen = Settings(data=folder, demo=True, bank=NAME, **settings)
+    """Run a bank of keys, identity, ledger and payments on these databases; with audit if they include one for it."""
+    services = ALL | {AUDIT.name: AUDIT} if AUDIT.name in urls else ALL
+    peers = {} if AUDIT.name in services else {AUDIT.name: NOWHERE}
+    chosen = Settings(data=folder, demo=True, bank=NAME, peers=peers, **settings)
     async with open_context(chosen, urls, clock=clock) as context:
         known = CredentialAuthenticator(credentials_in(folder, CALLERS), context.metrics.refused_credentials.inc)
-        bank = compose(list(ALL), replace(context, authenticator=known), services=ALL)
+        bank = compose(list(services), replace(context, authenticator=known), services=services)
         async with bank.running():
             counter = Counter(bank, clock, urls)
             await counter.open_counter()
             yield counter
+
+
+@asynccontextmanager
+async def relaying(counter: Counter, *, only: str = "", but: str = "") -> AsyncIterator[None]:
+    """Take what the services of a bank publish to its bus: that of one of them only, or of all but one."""
+    context = counter.bank.context
+    bus = PostgresEventBus(context.database(BUS))
+    async with asyncio.TaskGroup() as group:
+        names = [name for name in counter.bank.names if name != but and only in ("", name)]
+        running = [group.create_task(Relay(context.database(name), bus).run()) for name in names]
+        try:
+            yield
+        finally:
+            for relay in running:
+                relay.cancel()

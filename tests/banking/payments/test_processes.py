@@ -1,4 +1,4 @@
-"""Several processes serve one bank: what each of them does holds for all; and what they tell others of it."""
+"""Several processes serve one bank: what each of them does holds for all; and what a client asks of them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,18 +6,14 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from uuid import UUID
 
-import msgspec
-
 from latticebank.banking.payments.client import PaymentsClient
-from latticebank.banking.payments.events import PAYMENTS_SETTLED, PaymentSettled, PaymentsSettled
 from latticebank.banking.payments.model.refusals import PaymentIdReused
 from latticebank.banking.payments.service.foundation import Foundation
 from latticebank.banking.payments.service.payments import Payments
 from latticebank.banking.payments.wire import PaymentView, SignedText
 from latticebank.kernel.caller import Caller, CallerKind
-from latticebank.kernel.outbox import events_of
 from latticebank.kernel.telemetry import Metrics
-from tests.banking.payments.counter import Counter, ok
+from tests.banking.payments.counter import Counter
 from tests.security.identity.people import Person, signed
 
 
@@ -79,35 +75,6 @@ async def test_the_daily_limit_holds_over_two_processes(counter: Counter) -> Non
     assert (states.count("posted"), states.count("rejected")) == (51, 9)
     assert counter.payments_rows("SELECT used FROM limit_uses") == [(1989_00,)]
     assert await counter.balance(bob) == ("1989.00", "0.00")
-
-
-async def test_each_payment_is_told_once_for_each_state_and_nothing_personal(counter: Counter) -> None:
-    ada, bob = await counter.customer("ada"), await counter.customer("bob", "0.00")
-    posted, held = ok(await counter.pay(ada, bob)), ok(await counter.pay(ada, bob, "60.00"), 202)
-    await counter.pay(ada, bob, "1000.01")
-    ok(await counter.at(f"/{held['id']}/cancel", who=ada, method="POST"), 200)
-    sent, ids = counter.batch(ada, [(counter.account(bob), "1.00"), (counter.account(bob), "500.00")])
-    ok(await counter.at("/batch", sent, who=ada), 200)
-    events = [
-        event for (row,) in counter.payments_rows("SELECT events FROM outbox ORDER BY id") for event in events_of(row)
-    ]
-    assert {event.type for event in events} == {PAYMENTS_SETTLED}
-    told: list[PaymentSettled] = []
-    for event in events:
-        told += msgspec.msgpack.decode(event.data, type=PaymentsSettled).payments
-        assert b"Builder" not in event.data
-    stories = [(str(UUID(bytes=each.id)), each.state, each.reason) for each in told]
-    rejected = next(story for story in stories if story[2] == "over-payment-limit")
-    assert sorted(stories) == sorted(
-        [
-            (posted["id"], "posted", None),
-            (held["id"], "awaiting_approval", None),
-            (held["id"], "cancelled", None),
-            rejected,
-            (str(ids[0]), "posted", None),
-            (str(ids[1]), "rejected", "insufficient-funds"),
-        ]
-    )
 
 
 async def test_the_client_speaks_to_every_route_of_a_customer(counter: Counter) -> None:

@@ -24,6 +24,7 @@ from latticebank.documents.login import LOGIN, LoginProof
 from latticebank.documents.rights import RIGHTS, RightsProposal
 from latticebank.documents.signing import sign
 from latticebank.kernel.authentication import CredentialAuthenticator, credentials_in
+from latticebank.kernel.configuration import event_type
 from latticebank.kernel.credential_file import operator_credential
 from latticebank.kernel.outbox import events_of
 from latticebank.kernel.settings import Settings
@@ -38,7 +39,7 @@ from tests.clocks import MovingClock
 
 NAME = "bank.test"
 SERVICES = {"keys": KEYS, "identity": IDENTITY, "ledger": LEDGER}
-CALLERS = (*SERVICES, "payments", "gateway")
+CALLERS = (*SERVICES, "payments", "audit", "gateway")
 HEADERS = {"Content-Type": "application/json"}
 
 
@@ -276,12 +277,13 @@ class Branch:
         self.rooms.foundation.profile_keys._remembered.clear()
 
     def events(self) -> list[tuple[str, Happening]]:
-        """The events that identity published, with the last part of their names."""
+        """The events about people that identity published, with the last part of their names."""
         rows = self.rows("SELECT events FROM outbox ORDER BY id")
         return [
             (event.type.split(".")[2], msgspec.json.decode(event.data, type=Happening))
             for (batch,) in rows
             for event in events_of(batch)
+            if event.type != event_type("identity")
         ]
 
     def password_work(self) -> float:

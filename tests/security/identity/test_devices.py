@@ -2,12 +2,14 @@
 
 import asyncio
 from datetime import timedelta
+from hashlib import sha256
 
 import pytest
 
 from latticebank.crypto.signatures import SigningKey
 from latticebank.documents.document import base64url, from_base64url
 from latticebank.documents.enrolment import DeviceEnrolment
+from latticebank.security.identity.events import Happening
 from latticebank.security.identity.model.devices import signed as read_signed
 from tests.security.identity.people import Branch, Device, Person, said, signed, told
 
@@ -44,6 +46,10 @@ async def test_the_same_enrolment_again_changes_nothing(branch: Branch) -> None:
     assert [answer.status for answer in answers] == [201] * 4
     assert len({answer.body for answer in answers}) == 1
     assert len(await listed(branch, ada)) == 2
+    [told_of] = [h for name, h in branch.events() if name == "device-enrolled" and h.device != ada.device.id]
+    assert (told_of.document, told_of.sponsor) == (sha256(order["document"].encode()).hexdigest(), ada.device.id)
+    assert told_of.enrolled_at is not None
+    assert told_of.active_from == told_of.enrolled_at + timedelta(hours=24)
 
 
 async def test_a_device_does_not_join_one_that_is_cooling_revoked_unknown_or_anothers(branch: Branch) -> None:
@@ -105,7 +111,9 @@ async def test_a_revoked_device_is_revoked_at_once_and_for_ever(branch: Branch) 
     again = await branch.ask("POST", path, who=ada)
     assert first.status == again.status == 200
     assert said(first)["revoked_at"] == said(again)["revoked_at"] == "2026-03-02T12:00:00Z"
-    assert [name for name, _ in branch.events()].count("device-revoked") == 1
+    [told_of] = [happening for name, happening in branch.events() if name == "device-revoked"]
+    revoked_at = branch.clock.now() - timedelta(seconds=60)
+    assert told_of == Happening(ada.user, device=ada.device.id, revoked_at=revoked_at, reason="stolen")
     assert branch.rows("SELECT revoke_reason FROM devices WHERE id = %s", ada.device.id) == [("stolen",)]
     assert told(await branch.ask("POST", path, {"reason": "because my name is Ada"}, who=ada))[0] == 400
 

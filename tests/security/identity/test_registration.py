@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from latticebank.crypto.signatures import SigningKey
 from latticebank.documents.document import base64url, instant_text
 from latticebank.kernel.transports import Response
+from latticebank.security.identity.events import Happening
 from latticebank.security.identity.service import evenness
 from tests.security.identity.people import Branch, Device, Person, said, signed, told
 
@@ -31,6 +33,18 @@ async def test_a_person_becomes_a_customer_with_a_device_and_an_account(branch: 
     [device] = said(await branch.ask("GET", "/api/devices/", who=ada))["items"]
     assert (device["device"], device["state"], device["name"]) == (str(ada.device.id), "active", "ada's laptop")
     assert [name for name, _ in branch.events()] == ["device-enrolled", "user-registered", "logged-in"]
+    enrolled, registered, _ = [happening for _, happening in branch.events()]
+    assert registered.user == ada.user
+    [(document,)] = branch.rows("SELECT document FROM devices")
+    now = branch.clock.now()
+    assert enrolled == Happening(
+        ada.user,
+        device=ada.device.id,
+        document=sha256(document).hexdigest(),
+        algorithm=ada.device.key.algorithm,
+        enrolled_at=now,
+        active_from=now,
+    )
 
 
 async def test_the_same_registration_again_changes_nothing_even_when_it_is_late(branch: Branch) -> None:

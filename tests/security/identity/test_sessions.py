@@ -64,7 +64,9 @@ async def test_a_new_password_ends_all_other_sessions(branch: Branch) -> None:
     assert await is_open(branch, ada)
     assert told(await branch.try_log_in(ada.email, change["old"])) == (401, "login-refused")
     assert (await branch.try_log_in(ada.email, change["new"])).status == 200
-    assert "password-changed" in [name for name, _ in branch.events()]
+    happened = branch.events()
+    assert [h.session for name, h in happened if name == "password-changed"] == [ada.session]
+    assert [h.session for name, h in happened if name == "session-ended"] == [elsewhere.session]
 
 
 async def test_a_password_is_not_changed_without_the_old_one_or_to_one_that_is_unfit(branch: Branch) -> None:
@@ -98,6 +100,7 @@ async def test_the_eleventh_session_ends_the_first(branch: Branch) -> None:
     await branch.log_in(ada)
     assert not await is_open(branch, first)
     assert await is_open(branch, ada)
+    assert [h.session for name, h in branch.events() if name == "session-ended"] == [first.session]
 
 
 async def test_what_is_long_over_is_forgotten(branch: Branch) -> None:

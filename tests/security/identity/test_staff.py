@@ -75,6 +75,9 @@ async def test_one_admin_proposes_a_role_another_approves_and_a_third_person_has
     assert await roles(branch, tess) == ["customer", "teller"]
     [happening] = [h for name, h in branch.events() if name == "rights-changed" and h.user == tess.user]
     assert (happening.right, happening.action, happening.by) == ("teller", "grant", axel.user)
+    assert happening.proposal == UUID(said(proposal)["id"])
+    named = [h.user for name, h in branch.events() if name == "rights-changed" and h.proposal is None]
+    assert named == [anna.user, axel.user]
 
     await branch.decide(axel, await branch.propose(anna, tess, "teller", "withdraw"))
     assert await roles(branch, tess) == ["customer"]
@@ -265,6 +268,9 @@ async def test_staff_vouch_for_a_device_of_a_customer_who_has_none_left(house: H
     ]
     [record] = await branch.payments.devices([new.id])
     assert (record.sponsor, record.proposal) == (None, UUID(said(proposal)["id"]))
+    [told_of] = [h for name, h in branch.events() if name == "device-enrolled" and h.device == new.id]
+    assert (told_of.user, told_of.proposal, told_of.sponsor) == (ada.user, record.proposal, None)
+    assert told_of.document == right.removeprefix("device:")
 
 
 async def test_admins_and_auditors_read_profiles_and_it_is_told_and_others_do_not(house: House) -> None:

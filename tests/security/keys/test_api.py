@@ -26,6 +26,7 @@ RECORDS = json.dumps({"wanted": [{"owner": str(ADA_ID), "kind": "records"}]}).en
 BOTH = json.dumps({"wanted": [{"owner": str(ADA_ID), "kind": kind} for kind in ("records", "profile")]}).encode()
 STATE = json.dumps({"state": "suspended", "reason": "error"}).encode()
 DESTROY = json.dumps({"reason": "erasure-requested"}).encode()
+HOLD = json.dumps({"reason": "court-order"}).encode()
 
 
 @pytest.fixture
@@ -44,11 +45,15 @@ async def bank(desk: KeysDesk) -> KeysDesk:
         ("POST", "/internal/keys/customers/open", PROFILE, {IDENTITY}),
         ("POST", "/internal/keys/customers/open", RECORDS, {IDENTITY, PAYMENTS}),
         ("POST", "/internal/keys/customers/open", BOTH, {IDENTITY}),
-        ("POST", f"/internal/keys/customers/{ADA_ID}/profile/destroy", DESTROY, {OPERATOR}),
+        ("POST", f"/internal/keys/customers/{ADA_ID}/profile/destroy", DESTROY, {OPERATOR, IDENTITY}),
+        ("POST", f"/internal/keys/customers/{ADA_ID}/records/destroy", DESTROY, {OPERATOR}),
         ("POST", f"/internal/keys/{ONE}/state", STATE, {OPERATOR}),
         ("GET", f"/api/quantum/keys/{ADA_ID}/info", b"", {OPERATOR, ADA, AUDITOR, ADMIN}),
         ("GET", f"/api/quantum/keys/{ADA_ID}/history", b"", {OPERATOR, ADA, AUDITOR, ADMIN}),
         ("GET", f"/api/quantum/keys/{NOBODY}/info", b"", {OPERATOR, AUDITOR, ADMIN}),
+        ("GET", f"/api/quantum/keys/{ADA_ID}/hold", b"", {OPERATOR, IDENTITY, ADMIN}),
+        ("PUT", f"/api/quantum/keys/{ADA_ID}/hold", HOLD, {OPERATOR}),
+        ("DELETE", f"/api/quantum/keys/{ADA_ID}/hold", b"", {OPERATOR}),
         ("POST", "/api/quantum/keys/rotate", b"", {ADA, BOB}),
     ],
 )

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 import typer
@@ -14,6 +15,7 @@ from latticebank.cli import keys
 from latticebank.kernel.database import Database
 from latticebank.kernel.settings import Settings
 from latticebank.runtime.presence import Presence, announced
+from latticebank.security.keys.model import Tombstone
 from latticebank.security.keys.service.backup import DifferentKeyTree
 from latticebank.security.keys.service.keyring import open_keyring
 from latticebank.values.clock import SystemClock
@@ -110,7 +112,7 @@ def test_a_backup_is_made_and_restored_into_an_empty_bank(
 
     there = terminals("there")
     restored = there.run("restore", str(file), "--passphrase-file", str(there.passphrase), "--json")
-    assert json.loads(restored.stdout) == {"in_backup": 5, "added": 5, "advanced": 0, "repaired": 0}
+    assert json.loads(restored.stdout) == {"in_backup": 5, "added": 5, "advanced": 0, "repaired": 0, "destroyed": 0}
     assert there.run("list", "--json").stdout == listed
     again = there.run("restore", str(file), "--passphrase-file", str(there.passphrase))
     assert "0 brought back" in again.stdout
@@ -155,3 +157,47 @@ def test_a_backup_needs_a_passphrase_and_a_restore_a_file(terminal: Terminal, tm
     assert terminal.refused("backup", file, "--passphrase-file", str(tmp_path / "x")).code == "backup-file-refused"
     assert terminal.refused("restore", file, "--passphrase-file", str(tmp_path / "x")).code == "backup-file-refused"
     assert not Path(file).exists()
+
+
+def test_a_hold_is_placed_shown_and_lifted(terminal: Terminal) -> None:
+    ada = str(ADA_ID)
+    held = json.loads(terminal.run("hold", ada, "--reason", "court-order", "--json").stdout)
+    assert (held["user"], held["held"], [each["reason"] for each in held["holds"]]) == (ada, True, ["court-order"])
+    lines = json.loads(terminal.run("list", "--customer", ada, "--json").stdout)
+    assert [line["held"] for line in lines] == [["court-order"], ["court-order"]]
+    assert "court-order" in terminal.run("list", "--customer", ada).stdout
+    lifted = json.loads(terminal.run("release", ada, "--json").stdout)
+    assert (lifted["held"], lifted["holds"][0]["lifted_by"]) == (False, "Operator:break-glass")
+    assert "court-order" in terminal.run("release", ada, "--reason", "court-order").stdout
+    for arguments in (("hold", ada), ("hold", ada, "--reason", "whim"), ("hold", "ada", "--reason", "dispute")):
+        assert isinstance(terminal.refused(*arguments), InvalidValue)
+    assert isinstance(terminal.refused("release", ada, "--reason", "whim"), InvalidValue)
+    assert terminal.refused("release", str(UUID(int=7))).code == "key-not-found"
+
+
+def test_a_restore_takes_a_copy_of_the_tombstones(
+    terminal: Terminal, terminals: Callable[[str], Terminal], tmp_path: Path
+) -> None:
+    given = ("--passphrase-file", str(terminal.passphrase))
+    file, copy = tmp_path / "keys.backup", tmp_path / "tombstones"
+    assert terminal.run("backup", str(file), *given).exit_code == 0
+    copy.write_bytes(Tombstone(1, f"customer:{ADA_ID}", "profile", SystemClock().now()).to_line() + b"\n")
+
+    there = terminals("there")
+    assert (
+        there.refused("restore", str(file), *given, "--tombstones", str(tmp_path / "x")).code == "backup-file-refused"
+    )
+    (tmp_path / "letter").write_text("dear bank\n")
+    damaged = there.refused("restore", str(file), *given, "--tombstones", str(tmp_path / "letter"))
+    assert damaged.code == "tombstone-damaged"
+    done = there.run("restore", str(file), *given, "--tombstones", str(copy), "--json")
+    assert json.loads(done.stdout) == {"in_backup": 5, "added": 5, "advanced": 0, "repaired": 0, "destroyed": 1}
+    of_ada = json.loads(there.run("list", "--customer", str(ADA_ID), "--json").stdout)
+    assert [(line["purpose"], line["state"]) for line in of_ada] == [("profile", "destroyed"), ("records", "active")]
+    again = there.run("restore", str(file), *given)
+    assert (again.exit_code, "0 destroyed again" in again.stdout) == (0, True)
+
+
+def test_an_erasure_is_asked_about_first(terminal: Terminal) -> None:
+    assert terminal.refused("erase-profile", str(ADA_ID)).code == "nobody-to-ask"
+    assert isinstance(terminal.refused("erase-profile", "ada", "--yes"), InvalidValue)

@@ -71,6 +71,7 @@ def test_a_new_version_follows_the_last_unless_one_is_suspended() -> None:
     [
         ("ML-DSA-65", 32, 1952),
         ("MLDSA65-Ed25519-SHA512", 64, 1984),
+        ("Ed25519+ML-DSA-44", 64, 1344),
         ("MLKEM768-X25519/HKDF-SHA256/AES-256-GCM", 32, 1216),
         ("HMAC-SHA256", 32, 0),
         ("ChaCha20-Poly1305", 32, 0),

@@ -144,11 +144,13 @@ def test_personal_data_has_no_column(intruder: Intruder) -> None:
     rows = intruder.execute(
         """
         SELECT table_name, column_name FROM information_schema.columns
-        WHERE table_name IN ('keys', 'key_history') ORDER BY 1, ordinal_position
+        WHERE table_name IN ('keys', 'key_history', 'legal_holds') ORDER BY 1, ordinal_position
         """
     ).fetchall()
     assert {f"{table}.{column}" for table, column in rows} == {
         *(f"keys.{name}" for name in ("book", "id", "owner", "purpose", "version", "algorithm", "state", "changes",
                                       "parent", "wrapped", "public_key", "created_at")),
         *(f"key_history.{name}" for name in ("book", "key", "number", "from_state", "to_state", "actor", "reason", "at")),
+        *(f"legal_holds.{name}" for name in ("book", "id", "owner", "reason", "placed_at", "placed_by", "lifted_at",
+                                             "lifted_by")),
     }  # fmt: skip

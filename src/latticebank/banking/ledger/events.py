@@ -15,9 +15,21 @@ MAX_TRANSFERS_TOLD = 2_000
 MAX_ACTS_TOLD = 200
 """An act is up to 3 kB: an opening names up to 40 parties."""
 
+DONE = 0
+"""The outcome of what took effect."""
+REVERSE_KIND = 6
+"""The kind of a transfer that moves the money of another one back."""
+IMPORT_CLASS = 2
+"""The class of evidence of what was taken over from other books."""
+ACT_WORDS = {1: "opened", 2: "frozen", 3: "unfrozen", 4: "closed", 5: "limit-changed"}
+"""What the numbers of acts on accounts mean."""
+
 
 class TransferRecorded(Struct, frozen=True, array_like=True):
-    """One record: identifiers are 16 bytes, amounts and balances minor units, `outcome` 0 means done."""
+    """One record: identifiers are 16 bytes, amounts and balances minor units, `outcome` 0 means done.
+
+    `reference` is the reservation or the reversed transfer, `chain` the first command of its chain.
+    """
 
     seq: int
     id: bytes
@@ -41,7 +53,11 @@ class TransferRecorded(Struct, frozen=True, array_like=True):
 
 
 class ActRecorded(Struct, frozen=True, array_like=True):
-    """One act on an account; `outcome` 0 means done."""
+    """One act on an account; `outcome` 0 means done.
+
+    `actor` is the caller who asked for it. `details` has the `reason` of a restriction, the `overdraft_limit` in minor
+    units, or what the account was opened as.
+    """
 
     seq: int
     id: bytes
@@ -53,7 +69,10 @@ class ActRecorded(Struct, frozen=True, array_like=True):
 
 
 class BatchRecorded(Struct, frozen=True):
-    """What a batch recorded: transfers and acts on accounts share one row of sequence numbers."""
+    """What a batch recorded: transfers and acts on accounts share one row of sequence numbers.
+
+    `link` is the journal's link of the whole batch, 32 bytes: it commits to all that the shard recorded up to here.
+    """
 
     book: int
     shard: int
@@ -61,3 +80,4 @@ class BatchRecorded(Struct, frozen=True):
     next_seq: int
     transfers: list[TransferRecorded]
     acts: list[ActRecorded]
+    link: bytes

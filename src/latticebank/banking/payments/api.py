@@ -18,6 +18,7 @@ from latticebank.banking.payments.wire import (
     InstructionView,
     PaymentPage,
     PaymentView,
+    ReceiptPending,
     SignedBatch,
     SignedDecision,
     SignedText,
@@ -49,6 +50,9 @@ READ_ANY = "payments:ReadAnyPayment"
 """The action of whoever may see the payments of others; no route stands for it, since customers share the route."""
 READ_ANY_INSTRUCTION = "payments:ReadAnyInstruction"
 """The same for what others signed."""
+READ_ANY_RECEIPT = "payments:ReadAnyReceipt"
+"""The same for receipts of what others signed."""
+RECEIPT_LATER_SECONDS = 1
 
 # FastAPI cannot tell the schema of a body that msgspec reads.
 SIGNED: dict[str, Any] = {"openapi_extra": {"requestBody": {"required": True, "content": {"application/json": {}}}}}
@@ -129,6 +133,19 @@ async def read_instruction(
     """Show what was signed for a payment, and its signature: to whoever signed it, to managers and to auditors."""
     signer = None if _reads_any(request, caller, READ_ANY_INSTRUCTION) else caller.user
     return await _payments(request).instruction(parse_uuid(identifier, "id"), signer)
+
+
+@router.get("/{id}/receipt", response_model=None)
+async def read_receipt(
+    request: Request, identifier: PaymentPath, caller: Annotated[Caller, permit("payments:ReadReceipt")]
+) -> Response:
+    """Give whoever may see what was signed the receipt of a posted payment: 202 until the bank's log shows it."""
+    signer = None if _reads_any(request, caller, READ_ANY_RECEIPT) else caller.user
+    answer = await _payments(request).receipt(parse_uuid(identifier, "id"), signer)
+    if isinstance(answer, ReceiptPending):
+        later = {"Retry-After": str(RECEIPT_LATER_SECONDS)}
+        return Response(_encode(answer), 202, headers=later, media_type="application/json")
+    return Response(_encode(answer), media_type="application/json")
 
 
 @router.post("/{id}/cancel")
@@ -223,5 +240,5 @@ SERVICE = Service(
     migrations=PAYMENTS_TABLES,
     policies=(files("latticebank.banking.payments") / "policies.cedar").read_text("utf-8"),
     build=build,
-    further_actions=(READ_ANY, READ_ANY_INSTRUCTION),
+    further_actions=(READ_ANY, READ_ANY_INSTRUCTION, READ_ANY_RECEIPT),
 )

@@ -7,6 +7,7 @@ from latticebank.banking.payments.wire import (
     InstructionView,
     PaymentPage,
     PaymentView,
+    ReceiptAnswer,
     SignedBatch,
     SignedDecision,
     SignedText,
@@ -49,6 +50,12 @@ class PaymentsClient(ServiceClient):
     async def instruction(self, identifier: UUID) -> InstructionView:
         """Return what was signed for a payment."""
         return await self.call("GET", f"{_ROOT}/{identifier}/instruction", InstructionView)
+
+    async def receipt(self, identifier: UUID) -> ReceiptAnswer:
+        """Return the receipt of a posted payment, or what it still waits for."""
+        # For the type checker a union of structures is no type.
+        answer: type[ReceiptAnswer] = ReceiptAnswer  # type: ignore[assignment]
+        return await self.call("GET", f"{_ROOT}/{identifier}/receipt", answer)
 
     async def cancel(self, identifier: UUID) -> PaymentView:
         """Cancel a payment that waits for approval."""

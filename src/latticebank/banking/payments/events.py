@@ -1,21 +1,52 @@
 """The events that payments publishes.
 
-One event tells of up to `MAX_TOLD` payments of one shard that came to an end, or began to wait for approval, in one
-transaction. Its data is MessagePack: `PaymentsSettled`. The partition key is the shard, the causation id that of the
-group, the batch or the decision. Who pays whom for what is personal, so of texts there is nothing.
+One event tells of up to `MAX_TOLD` payments of one shard: `PaymentsAccepted` of what was accepted in one transaction,
+before anything follows from it, `PaymentsSettled` of what came to an end, or began to wait for approval, in one. A third
+kind tells of the decision on one payment that was held: `PaymentDecided`. Their data is MessagePack. The partition key
+is the shard, the causation id that of the group, the batch or the payment. Who pays whom for what is personal, so of
+texts there is nothing.
 """
+
+from datetime import date, datetime
+from uuid import UUID
 
 from msgspec import Struct
 
 SOURCE = "/latticebank/payments"
+PAYMENTS_ACCEPTED = "latticebank.payments.payments-accepted.v1"
 PAYMENTS_SETTLED = "latticebank.payments.payments-settled.v1"
+PAYMENT_DECIDED = "latticebank.payments.payment-decided.v1"
 MAX_TOLD = 2_000
+
+
+class PaymentAccepted(Struct, frozen=True, array_like=True):
+    """What was signed and is accepted: a payment, a cash order, or a batch of `count` payments.
+
+    `kind` is "payment", "batch" or "cash", `hash` the SHA-256 of the document signed; of a batch, of its manifest.
+    """
+
+    id: bytes
+    kind: str
+    signer: bytes
+    device: bytes
+    hash: bytes
+    received_at: datetime
+    count: int = 1
+
+
+class PaymentsAccepted(Struct, frozen=True):
+    """What was accepted of one shard, in no order. What is refused at once is not in it: that is settled already."""
+
+    book: int
+    shard: int
+    accepted: list[PaymentAccepted]
 
 
 class PaymentSettled(Struct, frozen=True, array_like=True):
     """One payment: identifiers and the hash of what was signed in bytes, accounts as numbers, amounts in minor units.
 
-    `kind`, `state` and `hold_reason` are words as on the wire of payments; `reason` is the code of a refusal.
+    `kind`, `state` and `hold_reason` are words as on the wire of payments; `reason` is the code of a refusal. The hash of
+    a payment of a batch is its leaf hash (RFC 9162, 2.1). `booking_date` is set where it is posted.
     """
 
     id: bytes
@@ -31,6 +62,8 @@ class PaymentSettled(Struct, frozen=True, array_like=True):
     hash: bytes
     hold_reason: str | None
     batch: bytes | None
+    received_at: datetime
+    booking_date: date | None
 
 
 class PaymentsSettled(Struct, frozen=True):
@@ -39,3 +72,18 @@ class PaymentsSettled(Struct, frozen=True):
     book: int
     shard: int
     payments: list[PaymentSettled]
+
+
+class PaymentDecided(Struct, frozen=True):
+    """The decision on a payment that was held: `choice` is "approve", "reject", "cancel" or "expire".
+
+    `signer` signed the payment. `by` is who decided, None where its time passed. What a manager decides is signed:
+    `device` made the signature, and `document` is the SHA-256 of the decision in hex.
+    """
+
+    payment: UUID
+    signer: UUID
+    choice: str
+    by: UUID | None
+    device: UUID | None
+    document: str | None

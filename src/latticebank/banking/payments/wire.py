@@ -110,3 +110,65 @@ class BatchView(msgspec.Struct, frozen=True):
     awaiting_approval: int
     received_at: datetime
     answers: list[BatchPaymentAnswer]
+
+
+class PlaceInBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The text of one payment of a batch, its place among `count`, and its inclusion proof (RFC 9162, 2.1.3.1).
+
+    The proof leads to the root that the signed manifest names, and discloses no other payment.
+    """
+
+    payment: str
+    place: int
+    count: int
+    proof: list[str]
+
+
+class DeviceEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The enrolment of a device, signed by its own key and by that of the device that sponsored it, if one did."""
+
+    document: str
+    signature: str
+    sponsor_signature: str | None
+
+
+class LogEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An entry of the bank's log, opened, with its inclusion proof (RFC 9162, 2.1.3.1); hashes in hexadecimal."""
+
+    index: int
+    salt: str
+    record: str
+    proof: list[str]
+
+
+class Receipt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="latticebank/receipt/v1"):
+    """What proves a posted payment to anybody: what was signed, by which device, and that the bank's log has it all.
+
+    `document` is the text that was signed: the instruction, the cash order, or the manifest of a batch. The first of the
+    devices signed it, each next one sponsored the one before. The proofs of all entries are for the tree of `checkpoint`,
+    a signed note.
+    """
+
+    bank: str
+    payment: UUID
+    document: str
+    signature: str
+    in_batch: PlaceInBatch | None
+    devices: list[DeviceEvidence]
+    entries: list[LogEntry]
+    checkpoint: str
+
+
+WaitsFor = Literal["settlement", "approval", "log"]
+
+
+class ReceiptPending(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="latticebank/receipt-pending/v1"
+):
+    """There is no receipt yet: the payment waits to be settled or approved, or to stand in a published checkpoint."""
+
+    payment: UUID
+    waits_for: WaitsFor
+
+
+ReceiptAnswer = Receipt | ReceiptPending

@@ -1,4 +1,4 @@
-"""`latticebank register`, `login`, `logout`, `whoami` and `password`: becoming a customer, and coming in."""
+"""`latticebank register`, `login`, `logout`, `whoami`, `password` and `erase-profile`: coming, being here and leaving."""
 
 import platform
 from dataclasses import replace
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from latticebank.cli.console import err, out, this_command, write_json, write_table
-from latticebank.cli.people.asking import NEW_PASSWORD, PASSWORD, answer, secret
+from latticebank.cli.people.asking import NEW_PASSWORD, PASSWORD, answer, confirm, secret
 from latticebank.cli.people.person import Json, Person, acting, call
 from latticebank.client import BankClient, Customer, Device, NotInWallet, RemoteProblem, Session
 from latticebank.crypto.registry import DEFAULT_SIGNATURE
@@ -48,7 +48,7 @@ class OtherCustomer(BankError):
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command("register")(become_customer)
-    for command in (login, logout, whoami, password):
+    for command in (login, logout, whoami, password, erase_profile):
         app.command()(command)
 
 
@@ -196,6 +196,29 @@ def password(
         write_json({"user": person.customer.user, "changed": True})
     else:
         out.print("Your password is changed.")
+
+
+@acting
+def erase_profile(
+    person: Person,
+    password_file: PasswordFile = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether you mean it.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Have the bank erase what you told it of yourself, for ever: you are no longer its customer then.
+
+    Your accounts must be empty. What you signed stays at the bank, sealed, for as long as the law asks.
+    """
+    customer = person.customer
+    known = secret(PASSWORD, password_file)
+    confirm(f"Erase your profile at {customer.bank} and revoke all your devices, for ever?", yes=yes)
+    erased = person.ask(lambda bank: bank.erase_profile(known))
+    person.wallet.forget(customer)
+    if as_json:
+        write_json(erased)
+    else:
+        told = f"{erased.sessions_ended} sessions ended, {erased.devices_revoked} devices revoked"
+        out.print(f"Your profile at {customer.bank} is erased: {told}.", markup=False)
 
 
 def name_of_this_device() -> str:

@@ -1,5 +1,6 @@
-"""`latticebank my`, `transfer`, `batch`, `history`, `payment` and `cancel`: a customer's money."""
+"""`latticebank my`, `transfer`, `batch`, `history`, `payment`, `receipt` and `cancel`: a customer's money."""
 
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, get_args
@@ -15,6 +16,7 @@ from latticebank.cli.people.payments_shown import show_payment, tell_batch, tell
 from latticebank.cli.people.person import Json, Person, acting
 from latticebank.client import BankClient, Payee
 from latticebank.client.payment_file import read_payment_file
+from latticebank.client.private_file import CannotUseFile
 from latticebank.values.errors import InvalidValue
 
 my = typer.Typer(help="Your own accounts.", no_args_is_help=True)
@@ -37,7 +39,7 @@ def register(app: typer.Typer) -> None:
     my.command("accounts")(own_accounts)
     my.command("entries")(own_entries)
     app.add_typer(my, name="my")
-    for command in (transfer, batch, history, payment, cancel):
+    for command in (transfer, batch, history, payment, receipt, cancel):
         app.command()(command)
 
 
@@ -178,6 +180,31 @@ def history(
 def payment(person: Person, identifier: PaymentId, as_json: Json = False) -> None:
     """Show a payment as it stands."""
     show_payment(person.ask(lambda bank: bank.payment(identifier)), as_json=as_json)
+
+
+@acting
+def receipt(
+    person: Person,
+    identifier: PaymentId,
+    to: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="The file to write.", show_default="standard output"),
+    ] = None,
+    wait: Wait = DEFAULT_WAIT,
+) -> None:
+    """Get what proves a posted payment to anybody, also against the bank: `latticebank verify` checks it.
+
+    It tells all of the payment, so whoever you give it to knows what you know of it.
+    """
+    served = person.ask(lambda bank: bank.receipt(identifier, wait))
+    if to is None:
+        sys.stdout.write(served.decode())
+        return
+    try:
+        to.write_bytes(served)
+    except OSError as error:
+        raise CannotUseFile(to, error) from error
+    err.print(f"The receipt of payment {identifier} is in {to}.", markup=False, soft_wrap=True)
 
 
 @acting

@@ -53,6 +53,8 @@ class Health:
 
     def __init__(self, checks: Callable[[], Mapping[str, Checks]]) -> None:
         self._checks = checks
+        self.further: dict[str, Checks] = {}
+        """Components that are no service's, by what they belong to."""
         self._lock = asyncio.Lock()
         self._components: dict[str, dict[str, State]] = {}
         self._asked_at = float("-inf")
@@ -76,9 +78,10 @@ class Health:
         )
 
     async def _ask(self) -> dict[str, dict[str, State]]:
-        named = [(service, name, check) for service, checks in self._checks().items() for name, check in checks.items()]
+        asked = {**self._checks(), **self.further}
+        named = [(service, name, check) for service, checks in asked.items() for name, check in checks.items()]
         states = await asyncio.gather(*(self._state(service, name, check) for service, name, check in named))
-        components: dict[str, dict[str, State]] = {service: {} for service in self._checks()}
+        components: dict[str, dict[str, State]] = {service: {} for service in asked}
         for (service, name, _), state in zip(named, states, strict=True):
             components[service][name] = state
         return components

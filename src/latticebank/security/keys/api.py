@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from fastapi import FastAPI, Path, Request, Response
+from fastapi import FastAPI, Path, Query, Request, Response
 
 from latticebank.kernel.caller import Caller, CallerKind
 from latticebank.kernel.http import (
@@ -28,10 +28,13 @@ from latticebank.kernel.http import (
 from latticebank.kernel.http.paging import DEFAULT_PAGE
 from latticebank.kernel.service import Context, Service
 from latticebank.security.keys.migrations import KEYS_TABLES
+from latticebank.security.keys.service.holds import Holds
 from latticebank.security.keys.service.keyring import Keyring, open_keyring
+from latticebank.security.keys.service.tombstones import tombstones_of
 from latticebank.security.keys.service.views import (
     change_view,
     customer_key,
+    holds_view,
     keys_view,
     own_key,
     state_of,
@@ -40,6 +43,9 @@ from latticebank.security.keys.wire import (
     CustomerKeys,
     CustomerKeysWanted,
     DestructionOrder,
+    HoldOrder,
+    HoldReason,
+    HoldsView,
     KeyHistoryPage,
     KeysView,
     KindWord,
@@ -53,6 +59,8 @@ from latticebank.values.ids import parse_uuid
 
 OPEN_KIND = {"profile": "keys:OpenProfileKey", "records": "keys:OpenRecordsKey"}
 """The action of opening a customer's key of a kind; no route stands for it, since it depends on what is asked for."""
+DESTROY_KIND = {"profile": "keys:DestroyProfileKey", "records": "keys:DestroyRecordsKey"}
+"""The action of destroying a customer's key of a kind, as above."""
 READ_KEYS_OF_OTHERS = "keys:ReadKeysOfOthers"
 """The action of reading about the keys of somebody else; no route stands for it, since it depends on who asks."""
 
@@ -75,6 +83,11 @@ UserPath = Annotated[
 def _keyring(request: Request) -> Keyring:
     keyring: Keyring = request.app.state.keyring
     return keyring
+
+
+def _holds(request: Request) -> Holds:
+    holds: Holds = request.app.state.holds
+    return holds
 
 
 @router.get("/{user_id}/info")
@@ -110,6 +123,34 @@ async def rotate_keys(
     keyring = _keyring(request)
     await keyring.rotate(caller.user, key, _actor(caller))
     return keys_view(caller.user, await keyring.keys_of_customer(caller.user))
+
+
+@router.get("/{user_id}/hold")
+async def read_holds(request: Request, user: UserPath, _: Annotated[Caller, permit("keys:ReadHolds")]) -> HoldsView:
+    """Show the legal holds over a user, those that were lifted too."""
+    customer = parse_uuid(user, "user_id")
+    return holds_view(customer, await _holds(request).of_customer(customer))
+
+
+@router.put("/{user_id}/hold")
+async def place_hold(
+    request: Request, user: UserPath, order: HoldOrder, caller: Annotated[Caller, permit("keys:PlaceHold")]
+) -> HoldsView:
+    """Place a legal hold over a user, one for each reason: while one stands, no key of the user is destroyed."""
+    customer = parse_uuid(user, "user_id")
+    return holds_view(customer, await _holds(request).place(customer, order.reason, _actor(caller)))
+
+
+@router.delete("/{user_id}/hold")
+async def lift_hold(
+    request: Request,
+    user: UserPath,
+    caller: Annotated[Caller, permit("keys:LiftHold")],
+    reason: Annotated[HoldReason | None, Query(description="Only the hold of this reason.")] = None,
+) -> HoldsView:
+    """Lift the legal hold of a reason over a user, or all that stand; they stay as history."""
+    customer = parse_uuid(user, "user_id")
+    return holds_view(customer, await _holds(request).lift(customer, reason, _actor(caller)))
 
 
 @internal.post("/own", response_model=None, **BULK)
@@ -148,7 +189,11 @@ async def destroy_customer_key(
     order: DestructionOrder,
     caller: Annotated[Caller, permit("keys:DestroyCustomerKey")],
 ) -> Response:
-    """Destroy a customer's key in all its versions, for ever: whatever only it opens is erased with it."""
+    """Destroy a customer's key in all its versions, for ever: whatever only it opens is erased with it.
+
+    Refused while a legal hold stands over the customer.
+    """
+    _decide(request, caller, DESTROY_KIND[kind])
     customer = parse_uuid(owner, "owner")
     await _keyring(request).destroy_customer_key(customer, kind, order.reason, _actor(caller))
     return Response(status_code=204)
@@ -204,7 +249,9 @@ def _json(answer: msgspec.Struct) -> Response:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     context: Context = app.state.context
-    app.state.keyring = await open_keyring(context.settings, context.database("keys"), context.clock, context.ids)
+    settings, database = context.settings, context.database("keys")
+    app.state.keyring = await open_keyring(settings, database, context.clock, context.ids)
+    app.state.holds = Holds(database, settings.book, tombstones_of(settings), context.clock, context.ids)
     yield
 
 
@@ -220,5 +267,5 @@ SERVICE = Service(
     migrations=KEYS_TABLES,
     policies=(files("latticebank.security.keys") / "policies.cedar").read_text("utf-8"),
     build=build,
-    further_actions=(*OPEN_KIND.values(), READ_KEYS_OF_OTHERS),
+    further_actions=(*OPEN_KIND.values(), *DESTROY_KIND.values(), READ_KEYS_OF_OTHERS),
 )

@@ -10,6 +10,9 @@ from latticebank.security.keys.wire import (
     CustomerKeys,
     CustomerKeysWanted,
     DestructionOrder,
+    HoldOrder,
+    HoldReason,
+    HoldsView,
     KeyHistoryPage,
     KeysView,
     KindWord,
@@ -54,13 +57,26 @@ class KeysClient(ServiceClient):
         return (await self.call("POST", path, CustomerKeys, body=body, idempotency_key=wanted[0].owner)).keys
 
     async def destroy_customer_key(self, owner: UUID, kind: KindWord, reason: Reason) -> None:
-        """Destroy a customer's key in all its versions, for ever."""
+        """Destroy a customer's key in all its versions, for ever; with the code `legal-hold` if one stands."""
         path = f"{_INTERNAL}/customers/{owner}/{kind}/destroy"
         await self.call("POST", path, type(None), body=DestructionOrder(reason), idempotency_key=owner)
 
     async def change_state(self, key: UUID, state: StateWord, reason: Reason) -> None:
         """Bring one key into another state."""
         await self.call("POST", f"{_INTERNAL}/{key}/state", type(None), body=StateOrder(state, reason))
+
+    async def holds(self, user: UUID) -> HoldsView:
+        """Return the legal holds over a user."""
+        return await self.call("GET", f"{_ROOT}/{user}/hold", HoldsView)
+
+    async def place_hold(self, user: UUID, reason: HoldReason) -> HoldsView:
+        """Place a legal hold over a user; return all there are."""
+        return await self.call("PUT", f"{_ROOT}/{user}/hold", HoldsView, body=HoldOrder(reason), idempotency_key=user)
+
+    async def lift_hold(self, user: UUID, reason: HoldReason | None = None) -> HoldsView:
+        """Lift the legal hold of a reason over a user, or all that stand; return all there were."""
+        query = None if reason is None else {"reason": reason}
+        return await self.call("DELETE", f"{_ROOT}/{user}/hold", HoldsView, query=query, idempotency_key=user)
 
     async def info(self, user: UUID) -> KeysView:
         """Return what is known of a user's keys."""

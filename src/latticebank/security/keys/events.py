@@ -1,7 +1,7 @@
 """The events that keys publishes: identifiers, purposes and states, never a secret.
 
-Their data is JSON (`KeyCreated`, `KeyStateChanged`). Partition key and subject are the key's owner and id, the causation
-id is the key with the number of the entry in its history.
+Their data is JSON (`KeyCreated`, `KeyStateChanged`, `HoldChanged`). Partition key and subject are the owner and the id of
+the key or hold, the causation id is the key with the number of the entry in its history, or the hold.
 """
 
 from uuid import UUID
@@ -11,6 +11,8 @@ from msgspec import Struct
 SOURCE = "/latticebank/keys"
 KEY_CREATED = "latticebank.keys.key-created.v1"
 KEY_STATE_CHANGED = "latticebank.keys.key-state-changed.v1"
+HOLD_PLACED = "latticebank.keys.hold-placed.v1"
+HOLD_LIFTED = "latticebank.keys.hold-lifted.v1"
 
 
 class KeyCreated(Struct, frozen=True):
@@ -34,3 +36,11 @@ class KeyStateChanged(Struct, frozen=True):
     from_state: str
     to_state: str
     reason: str
+
+
+class HoldChanged(Struct, frozen=True):
+    """A legal hold over a customer, as `owner`, was placed or lifted by `by`; `reason` is that of its placing."""
+
+    owner: str
+    reason: str
+    by: str

@@ -11,10 +11,18 @@ from secrets import token_bytes
 from typing import Final
 from uuid import UUID
 
-from latticebank.crypto.canonical import canonical_json
+from latticebank.crypto.canonical import canonical_json, parse_canonical
+from latticebank.crypto.checkpoints import LogKey
 from latticebank.crypto.envelope import field_place
-from latticebank.crypto.errors import UnknownAlgorithm
-from latticebank.crypto.registry import DEFAULT_FIELD_CIPHER, DEFAULT_SEALING, FIELD_CIPHERS, SEALING, SIGNATURES
+from latticebank.crypto.errors import NotCanonical, UnknownAlgorithm
+from latticebank.crypto.registry import (
+    DEFAULT_FIELD_CIPHER,
+    DEFAULT_SEALING,
+    FIELD_CIPHERS,
+    LOG_KEYS,
+    SEALING,
+    SIGNATURES,
+)
 from latticebank.crypto.sealing import SealingKey, sealing_info
 from latticebank.crypto.signatures import SigningKey
 from latticebank.values.errors import BankError, Fault
@@ -32,6 +40,8 @@ CUSTOMER_ALGORITHM = DEFAULT_FIELD_CIPHER
 
 KEEPER = "service:keys"
 """The owner of the two keys that customers' keys are wrapped by."""
+DESTROYED_BEFORE: Final = "destroyed-before"
+"""The reason of a destruction that a tombstone tells of, and that the database had forgotten."""
 SEALING_PURPOSE, SEALING_ALGORITHM = "customer-keys/sealing", DEFAULT_SEALING
 GUARD_PURPOSE, GUARD_ALGORITHM = "customer-keys/guard", DEFAULT_FIELD_CIPHER
 
@@ -104,6 +114,22 @@ class KeyDamaged(BankError):
     fault = Fault.INTERNAL
 
 
+class LegalHold(BankError):
+    """A legal hold stands over the customer: none of the customer's keys is destroyed."""
+
+    code = "legal-hold"
+    title = "A legal hold stands"
+    fault = Fault.CONFLICT
+
+
+class TombstoneDamaged(BankError):
+    """What is kept of destroyed keys cannot be read, and keys that were destroyed might come back."""
+
+    code = "tombstone-damaged"
+    title = "A tombstone of a destroyed key is damaged"
+    fault = Fault.INTERNAL
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """A key as it is stored: wrapped by its parent, or gone. `changes` counts the entries of its history.
@@ -135,6 +161,60 @@ class Change:
     actor: str
     reason: str
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A legal hold over the keys of a customer: by whom it was placed and lifted; it stands until it is lifted."""
+
+    id: UUID
+    owner: str
+    reason: str
+    placed_at: datetime
+    placed_by: str
+    lifted_at: datetime | None = None
+    lifted_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """That a key of a customer is destroyed, or is to be: in all its versions, or in one."""
+
+    book: int
+    owner: str
+    purpose: str
+    at: datetime
+    version: int | None = None
+
+    def is_of(self, key: Key) -> bool:
+        """Whether it tells of this key of its book."""
+        return (self.owner, self.purpose) == (key.owner, key.purpose) and self.version in (None, key.version)
+
+    def to_line(self) -> bytes:
+        """Return the tombstone as it is kept."""
+        members = {"at": self.at.isoformat(), "book": str(self.book), "owner": self.owner, "purpose": self.purpose}
+        return canonical_json(members if self.version is None else members | {"version": str(self.version)})
+
+    @classmethod
+    def from_line(cls, line: bytes) -> "Tombstone":
+        """Return the tombstone that `to_line` wrote.
+
+        Raises:
+            TombstoneDamaged: it is none.
+
+        """
+        try:
+            members = {name: str(value) for name, value in parse_canonical(line).items()}
+            version = int(members["version"]) if "version" in members else None
+            at = datetime.fromisoformat(members["at"])
+            told = cls(int(members["book"]), members["owner"], members["purpose"], at, version)
+            if told.to_line() == line and told.purpose in KINDS and told.owner.startswith("customer:"):
+                return told
+        except (NotCanonical, KeyError, ValueError):
+            pass
+        raise TombstoneDamaged(
+            f"this is no tombstone: {line[:120]!a}", hint="bring back an undamaged copy of the file of tombstones"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +294,8 @@ def new_secret(algorithm: str) -> Secret:
         return completed(algorithm, SigningKey.generate(algorithm).seed)
     if algorithm in SEALING:
         return completed(algorithm, SealingKey.generate(algorithm).seed)
+    if algorithm in LOG_KEYS:
+        return completed(algorithm, LogKey.generate().seed)
     return completed(algorithm, token_bytes(SECRET_BYTES))
 
 
@@ -229,6 +311,8 @@ def completed(algorithm: str, value: bytes) -> Secret:
         return Secret(value, SigningKey.from_seed(algorithm, value).public_bytes)
     if algorithm in SEALING:
         return Secret(value, SealingKey.from_seed(algorithm, value).public_bytes)
+    if algorithm in LOG_KEYS:
+        return Secret(value, LogKey.from_seed(value).public_bytes)
     if algorithm not in FIELD_CIPHERS and algorithm != BLIND_INDEX:
         raise UnknownAlgorithm(f"the bank makes no keys of {algorithm[:80]!r}", field="algorithm")
     return Secret(value, b"")

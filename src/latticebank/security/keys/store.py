@@ -1,6 +1,7 @@
 """All SQL of the keys. Every statement names the book first, as every key of a table does."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -8,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from latticebank.security.keys.model import Change, Key, KeyState
+from latticebank.security.keys.model import Change, Hold, Key, KeyState
 
 Connection = AsyncConnection
 
@@ -49,6 +50,12 @@ _AFTER = text(
 )
 _ROOTS = text("SELECT DISTINCT parent FROM keys WHERE book = :book AND owner LIKE 'service:%' LIMIT 2")
 _ANY_OPEN = text("SELECT EXISTS (SELECT FROM keys WHERE book = :book AND owner LIKE 'customer:%' AND state <> 6)")
+_DESTROYED = text(
+    """
+    SELECT owner, purpose, version FROM keys WHERE book = :book AND state = 6 AND owner LIKE 'customer:%'
+    ORDER BY owner, purpose, version
+    """
+)
 _INSERT = text(
     f"""
     INSERT INTO keys (book, {_COLUMNS})
@@ -80,6 +87,27 @@ _HISTORY_OF_OWNER = text(
 )
 _HISTORY_OF = text(
     f"SELECT {_HISTORY} FROM key_history WHERE book = :book AND key = ANY(:keys) ORDER BY key, number"  # noqa: S608
+)
+_HOLD_COLUMNS = "id, owner, reason, placed_at, placed_by, lifted_at, lifted_by"
+_HOLDS_OF = text(
+    f"""
+    SELECT {_HOLD_COLUMNS} FROM legal_holds WHERE book = :book AND owner = ANY(:owners)
+    ORDER BY owner, placed_at, id
+    """  # noqa: S608 - only column names are put in
+)
+_HELD = text("SELECT DISTINCT owner FROM legal_holds WHERE book = :book AND owner = ANY(:owners) AND lifted_at IS NULL")
+_PLACE = text(
+    f"""
+    INSERT INTO legal_holds (book, {_HOLD_COLUMNS})
+    VALUES (:book, :id, :owner, :reason, :placed_at, :placed_by, :lifted_at, :lifted_by)
+    ON CONFLICT DO NOTHING RETURNING id
+    """  # noqa: S608 - as above
+)
+_LIFT = text(
+    """
+    UPDATE legal_holds SET lifted_at = greatest(placed_at, :at), lifted_by = :by
+    WHERE book = :book AND id = :id AND lifted_at IS NULL RETURNING id
+    """
 )
 
 
@@ -126,6 +154,11 @@ async def any_customer_key_left(connection: Connection, book: int) -> bool:
     return bool((await connection.execute(_ANY_OPEN, {"book": book})).scalar_one())
 
 
+async def destroyed_keys_of_customers(connection: Connection, book: int) -> list[tuple[str, str, int]]:
+    """Return owner, purpose and version of every key of a customer that is destroyed."""
+    return [(row[0], row[1], row[2]) for row in await connection.execute(_DESTROYED, {"book": book})]
+
+
 async def locked_key(connection: Connection, book: int, identifier: UUID) -> Key | None:
     """Return a key and let nobody else change it until the transaction ends."""
     row = (await connection.execute(_LOCKED, {"book": book, "id": identifier})).one_or_none()
@@ -168,6 +201,27 @@ async def history_of_owner(
 async def history_of(connection: Connection, book: int, keys: Collection[UUID]) -> list[Change]:
     """Return the history of these keys, in order of key and number."""
     return [_change(row) for row in await connection.execute(_HISTORY_OF, {"book": book, "keys": [*keys]})]
+
+
+async def holds_of(connection: Connection, book: int, owners: Collection[str]) -> list[Hold]:
+    """Return all legal holds over these customers, those that were lifted too, in the order of time for each."""
+    return [Hold(*row) for row in await connection.execute(_HOLDS_OF, {"book": book, "owners": [*owners]})]
+
+
+async def held(connection: Connection, book: int, owners: Collection[str]) -> set[str]:
+    """Return those of these customers over whom a hold stands."""
+    return {row[0] for row in await connection.execute(_HELD, {"book": book, "owners": [*owners]})}
+
+
+async def place_hold(connection: Connection, book: int, hold: Hold) -> bool:
+    """Write a hold; False if it is there already, or another of its reason stands."""
+    return (await connection.execute(_PLACE, {"book": book, **asdict(hold)})).one_or_none() is not None
+
+
+async def lift_hold(connection: Connection, book: int, identifier: UUID, by: str, at: datetime) -> bool:
+    """Lift a hold; False if there is no such, or it was lifted."""
+    values = {"id": identifier, "by": by, "at": at}
+    return (await connection.execute(_LIFT, {"book": book, **values})).one_or_none() is not None
 
 
 def _key(row: Row[Any]) -> Key:

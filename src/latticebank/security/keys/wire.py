@@ -31,6 +31,8 @@ Reason = Literal[
     "error",
 ]
 """Why a key changes: a fixed list, since free text would gather personal data."""
+HoldReason = Literal["court-order", "investigation", "dispute", "tax-audit", "error"]
+"""Why the keys of a customer may not be destroyed: a fixed list, as above."""
 
 
 class OwnKeyRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -124,6 +126,33 @@ class DestructionOrder(_Message):
     """Why a customer's key is destroyed."""
 
     reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class HoldOrder(_Message):
+    """Why a legal hold is placed over a customer."""
+
+    reason: HoldReason
+
+
+@dataclass(frozen=True, slots=True)
+class HoldView(_Message):
+    """A legal hold; it stands while `lifted_at` is null."""
+
+    reason: HoldReason
+    placed_at: datetime
+    placed_by: str
+    lifted_at: datetime | None
+    lifted_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HoldsView(_Message):
+    """The legal holds over a customer in the order of time, and whether one stands: then no key is destroyed."""
+
+    user: UUID
+    held: bool
+    holds: list[HoldView]
 
 
 @dataclass(frozen=True, slots=True)

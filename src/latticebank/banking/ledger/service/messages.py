@@ -12,7 +12,9 @@ from latticebank.values.ids import Uuid7Source
 _encoder = msgpack.Encoder()
 
 
-def batch_events(ids: Uuid7Source, book: int, shard: int, first_seq: int, desk: Desk, at: datetime) -> list[Event]:
+def batch_events(
+    ids: Uuid7Source, book: int, shard: int, first_seq: int, desk: Desk, at: datetime, link: bytes
+) -> list[Event]:
     """Return the events that tell of a batch, in order; records are encoded as they are, which fits `BatchRecorded`."""
     events = []
     causation = f"{book}/{shard}/{first_seq}"
@@ -22,7 +24,7 @@ def batch_events(ids: Uuid7Source, book: int, shard: int, first_seq: int, desk: 
         acts = desk.events[piece * MAX_ACTS_TOLD : (piece + 1) * MAX_ACTS_TOLD]
         data = _encoder.encode(
             {"book": book, "shard": shard, "first_seq": first_seq, "next_seq": desk.next_seq, "transfers": transfers,
-             "acts": acts}
+             "acts": acts, "link": link}
         )  # fmt: skip
         events.append(
             Event(

@@ -340,7 +340,7 @@ class ShardWriter:
             records += [act_record(event) for event in desk.events]
             journal_link = link(head.journal_link, head.next_seq, now, records)
             after = write.Head(desk.next_seq, desk.next_serial, journal_link, now, self._me)
-            events = batch_events(self._ids, self._book, self._shard, head.next_seq, desk, now)
+            events = batch_events(self._ids, self._book, self._shard, head.next_seq, desk, now, journal_link)
             return write.Seal(after, outbox_parameters(self._book, self._shard, events))
 
         return write.Batch(desk, head.next_seq, now, seal, self._offer_to_decide_ahead)

@@ -167,6 +167,25 @@ class RecordsErased(BankError):
     fault = Fault.CONFLICT
 
 
+class PaymentNotPosted(BankError):
+    """The payment came to another end than a posting, so nothing proves one."""
+
+    code = "payment-not-posted"
+    title = "This payment was not made"
+    fault = Fault.CONFLICT
+
+    def __init__(self, state: str) -> None:
+        super().__init__(f"this payment is {state}: there is a receipt only for what was posted", field="id")
+
+
+class ReceiptUnavailable(BankError):
+    """The bank cannot put together what proves a posting."""
+
+    code = "receipt-unavailable"
+    title = "There is no receipt of this payment"
+    fault = Fault.CONFLICT
+
+
 class BankBusy(BankError):
     """More waits than the bank takes on."""
 

@@ -34,7 +34,7 @@ from latticebank.banking.payments.service.admission import (
     signature_bytes,
 )
 from latticebank.banking.payments.service.foundation import CLAIM, Foundation, KnownAccount
-from latticebank.banking.payments.service.messages import settled_events
+from latticebank.banking.payments.service.messages import accepted_batch, accepted_events, settled_events
 from latticebank.banking.payments.service.records import manifest_place, texts_place
 from latticebank.banking.payments.service.settlement import Settlement
 from latticebank.banking.payments.service.verification import Verifier
@@ -312,7 +312,10 @@ class Batches:
                 claimed_until=now + CLAIM,
             )
             rejected = [payment for payment in payments if payment.reason is not None]
-            for event in settled_events(bank.ids, bank.book, shard, batch.id, rejected, now):
+            for event in (
+                *accepted_events(bank.ids, bank.book, shard, batch.id, [accepted_batch(batch)], now),
+                *settled_events(bank.ids, bank.book, shard, batch.id, rejected, now),
+            ):
                 work.publish(event)
         bank.metrics.payments.labels(Kind.BATCH.word, State.REJECTED.word).inc(len(rejected))
         return payments

@@ -20,6 +20,7 @@ from latticebank.banking.payments.model.refusals import (
 )
 from latticebank.banking.payments.service.admission import device_of, document_bytes, session_of, signature_bytes
 from latticebank.banking.payments.service.foundation import CLAIM, Foundation
+from latticebank.banking.payments.service.messages import decided_event
 from latticebank.banking.payments.service.settlement import Settlement
 from latticebank.banking.payments.service.verification import Verifier
 from latticebank.banking.payments.store import decide, read
@@ -104,11 +105,16 @@ class Decisions:
 
     async def expire_due(self) -> int:
         """Decide the payments for which nobody decided in time; return how many. Recovery carries it out."""
-        bank, expired = self._bank, 0
+        bank, count = self._bank, 0
         for shard in bank.all_shards:
+            now = bank.now()
             async with bank.database.begin(shard=shard) as work:
-                expired += await decide.expire(work, bank.book, shard, now=bank.now(), limit=EXPIRED_AT_ONCE)
-        return expired
+                expired = await decide.expire(work, bank.book, shard, now=now, limit=EXPIRED_AT_ONCE)
+                for payment, signer in expired.items():
+                    decision = Decision(payment, Choice.EXPIRE, now)
+                    work.publish(decided_event(bank.ids, bank.book, shard, signer, decision))
+            count += len(expired)
+        return count
 
     async def _store_and_carry_out(self, payment: Payment, decision: Decision) -> Payment:
         """Return a payment as its decision leaves it; one that is stored and not at its end is carried out as well."""
@@ -140,6 +146,7 @@ class Decisions:
             if bank.now() >= matter.payment.approval_expires_at:
                 raise AlreadyDecided("the time of this payment is over", field="id")
             await decide.decide(work, bank.book, shard, decision, bank.now() + CLAIM)
+            work.publish(decided_event(bank.ids, bank.book, shard, payment.signer, decision))
             return matter
 
     async def _existing(self, identifier: UUID) -> Payment:

@@ -27,6 +27,7 @@ from latticebank.banking.payments.service.admission import (
 from latticebank.banking.payments.service.batches import Batches
 from latticebank.banking.payments.service.decisions import Decisions
 from latticebank.banking.payments.service.foundation import Foundation
+from latticebank.banking.payments.service.receipts import Receipts
 from latticebank.banking.payments.service.recovery import Recovery
 from latticebank.banking.payments.service.settlement import Settlement
 from latticebank.banking.payments.service.verification import Verifier
@@ -37,6 +38,7 @@ from latticebank.banking.payments.wire import (
     BatchView,
     InstructionView,
     PaymentView,
+    ReceiptAnswer,
     SignedBatch,
     SignedDecision,
     SignedText,
@@ -65,6 +67,7 @@ class Payments:
         self.decisions = Decisions(foundation, self._verifier, settlement)
         self.recovery = Recovery(foundation, settlement, self._batches)
         self._telling = Telling(foundation)
+        self._receipts = Receipts(foundation, self._telling)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -163,10 +166,7 @@ class Payments:
             PaymentNotFound: there is none that may be told.
 
         """
-        found = await self._stored(identifier)
-        if found is None or signer not in (None, found.signer):
-            raise PaymentNotFound
-        return (await self._telling.views([found]))[0]
+        return (await self._telling.views([await self._told(identifier, signer)]))[0]
 
     async def instruction(self, identifier: UUID, signer: UUID | None) -> InstructionView:
         """Return what was signed for a payment; where a signer is given, only for one of this signer.
@@ -176,10 +176,16 @@ class Payments:
             RecordsErased: what was signed can no longer be opened.
 
         """
-        found = await self._stored(identifier)
-        if found is None or signer not in (None, found.signer):
-            raise PaymentNotFound
-        return await self._telling.instruction(found)
+        return await self._telling.instruction(await self._told(identifier, signer))
+
+    async def receipt(self, identifier: UUID, signer: UUID | None) -> ReceiptAnswer:
+        """Return the receipt of a payment, as `Receipts.of`; where a signer is given, only for one of this signer.
+
+        Raises:
+            PaymentNotFound: there is none that may be told.
+
+        """
+        return await self._receipts.of(await self._told(identifier, signer))
 
     async def decide(self, caller: Caller, identifier: UUID, signed: SignedDecision) -> PaymentView:
         """Return a payment as a manager's decision leaves it, as `Decisions.decide`."""
@@ -204,6 +210,12 @@ class Payments:
             return None
         if found.hash != admitted.hash:
             raise PaymentIdReused("another payment has this id", field="id", hint="sign it with a new id")
+        return found
+
+    async def _told(self, identifier: UUID, signer: UUID | None) -> Payment:
+        found = await self._stored(identifier)
+        if found is None or signer not in (None, found.signer):
+            raise PaymentNotFound
         return found
 
     async def _stored(self, identifier: UUID) -> Payment | None:

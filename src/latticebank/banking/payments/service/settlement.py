@@ -95,7 +95,7 @@ class Settlement:
                 ]
                 if own:
                     await self._end(work, shard, batch.id, own, endings, now, since=State.IN_BATCH)
-                self._publish(work, shard, batch.id, [replace(p, state=int(State.POSTED)) for p in posted])
+                self._publish(work, shard, batch.id, [ended_payment(p, endings[p.id], now) for p in posted])
             await settle.done(work, bank.book, shard, batch.id)
         return replace(batch, state=2, final_at=now, booking_date=booked), endings
 

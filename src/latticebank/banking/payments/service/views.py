@@ -42,13 +42,18 @@ _texts = msgspec.json.Decoder(Texts)
 _pieces = msgspec.msgpack.Decoder(list[bytes])
 
 
+def state_of(payment: Payment, batch: Batch | None) -> State:
+    """Return the state of a payment; one of a batch without a state of its own has that of the batch."""
+    if payment.state != State.IN_BATCH:
+        return State(payment.state)
+    assert batch is not None, "a payment of a batch is told with the batch"
+    return State.POSTED if batch.state == BatchState.COMPLETED else State.RECEIVED
+
+
 def payment_view(payment: Payment, texts: Texts, batch: Batch | None = None) -> PaymentView:
-    """Return a payment as it is told; one of a batch without a state of its own has that of the batch."""
-    state, final_at, booking_date = payment.state, payment.final_at, payment.booking_date
-    if state == State.IN_BATCH:
-        assert batch is not None, "a payment of a batch is told with the batch"
-        completed = batch.state == BatchState.COMPLETED
-        state = State.POSTED if completed else State.RECEIVED
+    """Return a payment as it is told."""
+    state, final_at, booking_date = state_of(payment, batch), payment.final_at, payment.booking_date
+    if batch is not None and payment.state == State.IN_BATCH:
         final_at, booking_date = batch.final_at, batch.booking_date
     return PaymentView(
         payment.id,

@@ -28,12 +28,12 @@ from latticebank.banking.payments.model.refusals import (
 )
 from latticebank.banking.payments.service.admission import Admitted
 from latticebank.banking.payments.service.foundation import CLAIM, Foundation
-from latticebank.banking.payments.service.messages import settled_events
+from latticebank.banking.payments.service.messages import accepted_events, accepted_payment, settled_events
 from latticebank.banking.payments.service.records import document_place
 from latticebank.banking.payments.service.settlement import Settlement
 from latticebank.banking.payments.store import accept
 from latticebank.crypto.envelope import FieldKey
-from latticebank.kernel.database import DatabaseUnavailable
+from latticebank.kernel.database import DatabaseUnavailable, UnitOfWork
 from latticebank.security.identity.wire import Standing
 from latticebank.values.clock import business_date
 from latticebank.values.errors import BankError
@@ -215,11 +215,20 @@ class Walk:
                     group=group if len(rejected) < len(received) else None,
                     claimed_until=now + CLAIM,
                 )
-                for event in settled_events(bank.ids, bank.book, shard, group, rejected, now):
-                    work.publish(event)
+                self._publish(work, group, [each.payment for each in received], now)
         for payment in rejected:
             bank.metrics.payments.labels(Kind(payment.kind).word, State.REJECTED.word).inc()
         return [each.payment for each in received], seen.known
+
+    def _publish(self, work: UnitOfWork, group: UUID, received: Sequence[Payment], now: datetime) -> None:
+        """Tell of payments that were received, and of those that were rejected at once."""
+        bank, shard = self._bank, self._shard
+        accepted = [accepted_payment(payment) for payment in received if payment.reason is None]
+        rejected = [payment for payment in received if payment.reason is not None]
+        for event in accepted_events(bank.ids, bank.book, shard, group, accepted, now):
+            work.publish(event)
+        for event in settled_events(bank.ids, bank.book, shard, group, rejected, now):
+            work.publish(event)
 
     def _follow(
         self, good: dict[UUID, list[_Entry]], stored: Sequence[Payment], known: dict[UUID, Payment]

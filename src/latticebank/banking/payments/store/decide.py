@@ -23,7 +23,7 @@ _LEAVE_TO_SETTLE = """
 """
 # The payments are locked, as by `take_up`, and nothing else first: so nobody waits for each other in a circle.
 _EXPIRED = """
-    SELECT a.payment FROM approvals a JOIN payments p ON (p.book, p.shard, p.id) = (a.book, a.shard, a.payment)
+    SELECT a.payment, p.signer FROM approvals a JOIN payments p ON (p.book, p.shard, p.id) = (a.book, a.shard, a.payment)
     WHERE a.book = %s AND a.shard = %s AND a.expires_at <= %s
     ORDER BY a.expires_at LIMIT %s FOR UPDATE OF p SKIP LOCKED
 """
@@ -71,16 +71,21 @@ async def decide(work: UnitOfWork, book: int, shard: int, decision: Decision, cl
     assert gone.rowcount == 1, "a payment that awaits approval is on the list of those that do"
 
 
-async def expire(work: UnitOfWork, book: int, shard: int, *, now: datetime, limit: int) -> int:
-    """Decide payments for which nobody decided in time; return how many. They are left to be carried out at once."""
+async def expire(work: UnitOfWork, book: int, shard: int, *, now: datetime, limit: int) -> dict[UUID, UUID]:
+    """Decide payments for which nobody decided in time; return which, with who signed them.
+
+    They are left to be carried out at once.
+    """
     driver = await driver_of(work)
     rows = await (await driver.execute(_EXPIRED, (book, shard, now, limit), binary=True)).fetchall()
     if not rows:
-        return 0
-    due = UuidArray.of([row[0] for row in rows])
+        return {}
+    signers: dict[UUID, UUID] = dict(rows)
+    due = UuidArray.of(list(signers))
     decided = await driver.execute(_EXPIRE, (book, shard, Choice.EXPIRE, now, due), binary=True)
-    payments = UuidArray.of([row[0] for row in await decided.fetchall()])
+    expired = [row[0] for row in await decided.fetchall()]
+    payments = UuidArray.of(expired)
     async with driver.pipeline():
         await driver.execute(_NONE_WAITS, (book, shard, payments))
         await driver.execute(_LEAVE_ALL, (book, shard, DECISION, now, payments))
-    return decided.rowcount
+    return {payment: signers[payment] for payment in expired}

@@ -43,6 +43,11 @@ _PIECES = """
     JOIN unnest(%s::uuid[], %s::integer[]) AS n (batch, piece) ON (t.batch, t.piece) = (n.batch, n.piece)
     WHERE t.book = %s AND t.shard = ANY(%s)
 """
+# All payments of a batch were received at one time, by which the index of their signer finds them.
+_LEAVES = """
+    SELECT hash FROM payments WHERE book = %s AND shard = %s AND signer = %s AND received_at = %s AND batch = %s
+    ORDER BY place
+"""
 _DECISIONS = f"SELECT {DECISION_COLUMNS} FROM decisions WHERE book = %s AND shard = ANY(%s) AND payment = ANY(%s)"  # noqa: S608
 
 
@@ -119,6 +124,12 @@ async def pieces(
     """Return single sealed pieces of batches' payments."""
     parameters = (UuidArray.of([batch for batch, _ in wanted]), [piece for _, piece in wanted], book, list(shards))
     return {(batch, piece): sealed for batch, piece, sealed in await _rows(connection, _PIECES, parameters)}
+
+
+async def leaves(connection: AsyncConnection, book: int, shard: int, batch: Batch) -> list[bytes]:
+    """Return the leaf hashes of a batch's payments, in order."""
+    parameters = (book, shard, batch.signer, batch.received_at, batch.id)
+    return [leaf for (leaf,) in await _rows(connection, _LEAVES, parameters)]
 
 
 async def decisions(

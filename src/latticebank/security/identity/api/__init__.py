@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from latticebank.banking.ledger.client import LedgerClient
 from latticebank.kernel.http import application
+from latticebank.kernel.kept_apart import KeptApart
 from latticebank.kernel.service import Context, Service
 from latticebank.kernel.settings import GATEWAY
 from latticebank.security.identity.api import devices, internal, staff, users
@@ -16,6 +17,7 @@ from latticebank.security.identity.api.rooms import Rooms
 from latticebank.security.identity.migrations import IDENTITY_TABLES
 from latticebank.security.identity.service.background import working
 from latticebank.security.identity.service.devices import Devices
+from latticebank.security.identity.service.erasures import KEPT, Erasures
 from latticebank.security.identity.service.evidence import Evidence
 from latticebank.security.identity.service.foundation import Foundation
 from latticebank.security.identity.service.own_keys import OwnKeys
@@ -39,7 +41,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     base = found.foundation
     await base.passwords.prepare()
     try:
-        async with working(base.own_keys, found.registration, found.sessions):
+        await found.erasures.replay()
+        async with working(base.own_keys, found.registration, found.erasures, found.sessions):
             yield
     finally:
         base.passwords.close()
@@ -67,6 +70,7 @@ def build(context: Context) -> FastAPI:
     app.state.rooms = Rooms(
         foundation=base,
         registration=Registration(base, keys, ledger, settings.currency),
+        erasures=Erasures(base, keys, ledger, KeptApart(settings.kept_folders, KEPT)),
         sessions=Sessions(base),
         profiles=Profiles(base),
         devices=Devices(base),
@@ -84,5 +88,5 @@ SERVICE = Service(
     migrations=IDENTITY_TABLES,
     policies=(files("latticebank.security.identity") / "policies.cedar").read_text("utf-8"),
     build=build,
-    further_actions=(users.READ_PROFILES_OF_OTHERS,),
+    further_actions=(users.READ_PROFILES_OF_OTHERS, users.ERASE_PROFILES_OF_OTHERS),
 )

@@ -6,6 +6,7 @@ from fastapi import Request
 
 from latticebank.kernel.caller import Caller
 from latticebank.security.identity.service.devices import Devices
+from latticebank.security.identity.service.erasures import Erasures
 from latticebank.security.identity.service.evidence import Evidence
 from latticebank.security.identity.service.foundation import Foundation
 from latticebank.security.identity.service.profiles import Profiles
@@ -21,6 +22,7 @@ class Rooms:
 
     foundation: Foundation
     registration: Registration
+    erasures: Erasures
     sessions: Sessions
     profiles: Profiles
     devices: Devices

@@ -4,11 +4,13 @@ from typing import Annotated
 
 from fastapi import Path, Request, Response
 
-from latticebank.kernel.caller import Caller
+from latticebank.kernel.caller import Caller, CallerKind
 from latticebank.kernel.http import Router, permit
 from latticebank.security.identity.api.rooms import decide, rooms
 from latticebank.security.identity.service.security import security_info
 from latticebank.security.identity.wire import (
+    ErasureOrder,
+    ErasureView,
     LoggedIn,
     LoginOrder,
     PasswordChange,
@@ -17,10 +19,13 @@ from latticebank.security.identity.wire import (
     RegistrationOrder,
     SecurityInfo,
 )
+from latticebank.values.errors import InvalidValue
 from latticebank.values.ids import parse_uuid
 
 READ_PROFILES_OF_OTHERS = "identity:ReadProfilesOfOthers"
 """The action of whoever reads the profile of another; no route stands for it, since it depends on whose it is."""
+ERASE_PROFILES_OF_OTHERS = "identity:EraseProfilesOfOthers"
+"""The action of whoever has the profile of another erased, as above."""
 
 router = Router(prefix="/api/users", tags=["users"])
 security = Router(prefix="/api/security", tags=["security"])
@@ -70,6 +75,28 @@ async def read_profile(
     if caller.user != user:
         decide(request, caller, READ_PROFILES_OF_OTHERS)
     return await rooms(request).profiles.read(user, caller)
+
+
+@router.post("/{user_id}/erasure")
+async def erase_profile(
+    request: Request,
+    user_id: Annotated[str, Path(description="The id of the user.")],
+    caller: Annotated[Caller, permit("identity:EraseProfile")],
+    order: ErasureOrder | None = None,
+) -> ErasureView:
+    """Erase a profile for ever: by the customer, who says the password again, or by the operator.
+
+    Refused while a legal hold stands, while an account is not settled, and for staff. All sessions end and all devices
+    are revoked; what was signed stays until the end of its retention. Repeated, it gets the same answer.
+    """
+    user, found = parse_uuid(user_id, "user_id"), rooms(request)
+    if caller.kind is not CallerKind.USER or caller.user != user:
+        decide(request, caller, ERASE_PROFILES_OF_OTHERS)
+        return await found.erasures.erase(user, by=None)
+    if order is None or order.password is None:
+        raise InvalidValue("say your password again", field="/password")
+    await found.sessions.require_password(caller, order.password)
+    return await found.erasures.erase(user, by=user)
 
 
 @security.get("/info")

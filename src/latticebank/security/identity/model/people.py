@@ -22,10 +22,11 @@ _PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
 
 
 class UserState(Word):
-    """A user is opening until the first account is there."""
+    """A user is opening until the first account is there, and erased from when an erasure of the profile begins."""
 
     OPENING = 1
     ACTIVE = 2
+    ERASED = 3
 
 
 class PasswordRefused(BankError):
@@ -37,14 +38,14 @@ class PasswordRefused(BankError):
 
 
 class PasswordWrong(BankError):
-    """The present password was not the one given, in a session that is there."""
+    """The present password was not the one given in a field, in a session that is there."""
 
     code = "password-wrong"
     title = "This is not your password"
     fault = Fault.REFUSED
 
-    def __init__(self) -> None:
-        super().__init__("this is not the present password", field="/old")
+    def __init__(self, field: str) -> None:
+        super().__init__("this is not the present password", field=field)
 
 
 class UserIdTaken(BankError):

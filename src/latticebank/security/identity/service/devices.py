@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from latticebank.documents.document import Document, base64url, judge
+from latticebank.documents.document import Document, base64url, identity, judge
 from latticebank.documents.enrolment import DeviceEnrolment, require_device_name
 from latticebank.kernel.database import UnitOfWork
 from latticebank.security.identity.events import DEVICE_ENROLLED, DEVICE_REVOKED, Happening
@@ -85,8 +85,10 @@ class Devices:
         """
         base = self._base
         async with base.database.begin() as unit:
-            if await devices.revoke(unit.connection, base.book, user, device, reason, base.now()):
-                unit.publish(base.event(DEVICE_REVOKED, device, Happening(user, device=device)))
+            now = base.now()
+            if await devices.revoke(unit.connection, base.book, user, device, reason, now):
+                happening = Happening(user, device=device, revoked_at=now, reason=reason)
+                unit.publish(base.event(DEVICE_REVOKED, device, happening))
             found = await devices.by_id(unit.connection, base.book, device)
         if found is None or found.user != user:
             raise UnknownDevice("you have no such device", field="device")
@@ -204,13 +206,27 @@ async def store_new(unit: UnitOfWork, base: Foundation, device: Device, enrolmen
     if await refusals.is_taken(connection, base.book, device.id, device.public_key):
         raise _key_enrolled()
     if await devices.insert(connection, base.book, device):
-        happening = Happening(device.user, device=device.id, proposal=device.proposal)
-        unit.publish(base.event(DEVICE_ENROLLED, device.id, happening))
+        tell_of_enrolment(unit, base, device)
         return device
     rival = await devices.by_id(connection, base.book, device.id)
     if rival is None:
         raise _key_enrolled()
     return _same(rival, enrolment)
+
+
+def tell_of_enrolment(unit: UnitOfWork, base: Foundation, device: Device) -> None:
+    """Publish that a device was stored."""
+    happening = Happening(
+        device.user,
+        device=device.id,
+        proposal=device.proposal,
+        document=identity(device.document).hex(),
+        algorithm=device.algorithm,
+        enrolled_at=device.enrolled_at,
+        active_from=device.active_from,
+        sponsor=device.sponsor,
+    )
+    unit.publish(base.event(DEVICE_ENROLLED, device.id, happening))
 
 
 def _same(known: Device, enrolment: Signed[DeviceEnrolment]) -> Device:

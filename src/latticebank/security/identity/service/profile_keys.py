@@ -85,6 +85,11 @@ class ProfileKeys:
             for opened in await self._keys.customer_keys(asked):
                 self._remember(opened.owner, opened.version, opened)
 
+    def forget(self, owner: UUID) -> None:
+        """Let go of a customer's keys: they were destroyed."""
+        for known in [each for each in self._remembered if each[0] == owner]:
+            del self._remembered[known]
+
     def _remember(self, owner: UUID, version: int | None, opened: CustomerKey) -> FieldKey:
         key = FieldKey(opened.key_id, opened.version, from_base64url(opened.secret, "secret"))
         self._remembered[(owner, version)] = (key, self._monotonic() + REMEMBERED_SECONDS)

@@ -7,6 +7,7 @@ from latticebank.security.identity.events import PROFILE_READ, Happening
 from latticebank.security.identity.model.people import Profile, UserUnknown
 from latticebank.security.identity.model.rights import is_verified, roles_of
 from latticebank.security.identity.service.foundation import Foundation
+from latticebank.security.identity.service.profile_keys import ProfileErased
 from latticebank.security.identity.store import users
 from latticebank.security.identity.wire import ProfileView
 
@@ -28,6 +29,8 @@ class Profiles:
         base = self._base
         async with base.database.read() as connection:
             known = await users.by_id(connection, base.book, user)
+        if known is not None and known.is_erased:
+            raise ProfileErased("the profile of this user was erased", field="user_id")
         if known is None or not known.is_active:
             raise UserUnknown("there is no such user", field="user_id")
         opened = await base.profile_keys.open(user, known.profile, "users", "profile", user)

@@ -12,10 +12,10 @@ from latticebank.banking.ledger.wire import AccountOpening
 from latticebank.documents.document import judge, require_uuid7
 from latticebank.documents.enrolment import DeviceEnrolment
 from latticebank.kernel.database import UnitOfWork
-from latticebank.security.identity.events import DEVICE_ENROLLED, USER_REGISTERED, Happening
+from latticebank.security.identity.events import USER_REGISTERED, Happening
 from latticebank.security.identity.model.devices import Device, KeyAlreadyEnrolled, Signed, own_key, signed
 from latticebank.security.identity.model.people import Profile, UserIdTaken, profile_of, require_fit_password
-from latticebank.security.identity.service.devices import device_name
+from latticebank.security.identity.service.devices import device_name, tell_of_enrolment
 from latticebank.security.identity.service.evenness import evenly
 from latticebank.security.identity.service.foundation import Foundation
 from latticebank.security.identity.store import devices, refusals, users
@@ -194,8 +194,7 @@ class Registration:
         )
         if not await devices.insert(unit.connection, self._base.book, device):
             raise _already_enrolled()
-        happening = Happening(newcomer.user, device=newcomer.device)
-        unit.publish(self._base.event(DEVICE_ENROLLED, newcomer.device, happening))
+        tell_of_enrolment(unit, self._base, device)
 
     async def _complete(self, user: UUID) -> None:
         """Open the first account; of a refused registration, only ask the ledger what it has."""

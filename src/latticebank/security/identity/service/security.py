@@ -16,7 +16,7 @@ def security_info(base: Foundation) -> SecurityInfo:
         bank=base.bank,
         version=__version__,
         library=f"cryptography {cryptography.__version__}",
-        algorithms=[*_signatures(), *_suites(), *_ciphers()],
+        algorithms=[*_signatures(), *_log_keys(), *_suites(), *_ciphers()],
         token_keys=[key.key_id for key in base.own_keys.public],
         password_hash=PASSWORD_HASH,
     )
@@ -27,6 +27,13 @@ def _signatures() -> list[AlgorithmView]:
     return [
         AlgorithmView(each.name, "signature", each.post_quantum, each.authorises, default=each.name == default)
         for each in registry.SIGNATURES.values()
+    ]
+
+
+def _log_keys() -> list[AlgorithmView]:
+    return [
+        AlgorithmView(name, "log", post_quantum=True, authorises=False, default=name == registry.LOG_KEY)
+        for name in registry.LOG_KEYS
     ]
 
 

@@ -1,6 +1,7 @@
 """Sessions: logging in, under a bound on guessing, and out; changing the password."""
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from uuid import UUID
@@ -9,6 +10,7 @@ from latticebank.crypto.errors import InvalidSignature
 from latticebank.documents.document import base64url, judge
 from latticebank.documents.login import LoginProof
 from latticebank.kernel.caller import Caller
+from latticebank.kernel.database import UnitOfWork
 from latticebank.security.identity.events import (
     LOCKED_OUT,
     LOGGED_IN,
@@ -89,7 +91,7 @@ class Sessions:
         session = _session_of(caller)
         async with base.database.begin() as unit:
             if await sessions.end(unit.connection, base.book, session, base.now()):
-                unit.publish(base.event(SESSION_ENDED, session, Happening(caller.user, session=session)))
+                self._tell_of_ends(unit, caller.user, [session])
 
     async def change_password(self, caller: Caller, old: str, new: str) -> None:
         """Replace the password of the caller and end all other sessions.
@@ -102,25 +104,39 @@ class Sessions:
 
         """
         base, user, session = self._base, caller.user, _session_of(caller)
-        async with base.database.read() as connection:
-            known = await users.by_id(connection, base.book, user)
-            there = await sessions.sessions_by_id(connection, base.book, [session])
-        if known is None or session not in there or not there[session].is_open(base.now()):
-            raise SessionEnded
+        known = await self._in_session(caller)
         profile = await base.profile_keys.open(user, known.profile, "users", "profile", user)
         require_fit_password(new, Profile.from_bytes(profile).email, base.bank, "/new")
         if old == new:
             raise InvalidValue("this is the present password", field="/new")
         counter = _Counter(CounterKind.USER, user.bytes)
         locks = await self._charge(counter)
-        await self._check_password(known, old, counter, PasswordWrong(), locks=locks)
+        await self._check_password(known, old, counter, PasswordWrong("/old"), locks=locks)
         hashed = await base.passwords.hash(new)
         async with base.database.begin() as unit:
             if not await users.change_password(unit.connection, base.book, user, known.password, hashed):
                 raise SessionEnded
-            await sessions.end_others(unit.connection, base.book, user, session, base.now())
+            ended = await sessions.end_others(unit.connection, base.book, user, session, base.now())
+            self._tell_of_ends(unit, user, ended)
             await attempts.clear(unit.connection, base.book, counter.kind, counter.subject)
             unit.publish(base.event(PASSWORD_CHANGED, session, Happening(user, session=session)))
+
+    async def require_password(self, caller: Caller, password: str) -> None:
+        """Check that the caller knows the password, before what cannot be undone.
+
+        Raises:
+            PasswordWrong: it is another.
+            TooManyAttempts: it was wrong too often.
+            SessionEnded: the session is over.
+            Busy: too many log in at once.
+
+        """
+        base, known = self._base, await self._in_session(caller)
+        counter = _Counter(CounterKind.USER, known.id.bytes)
+        locks = await self._charge(counter)
+        await self._check_password(known, password, counter, PasswordWrong("/password"), locks=locks)
+        async with base.database.begin() as unit:
+            await attempts.clear(unit.connection, base.book, counter.kind, counter.subject)
 
     async def forget(self) -> int:
         """Delete sessions and counters that are long over, some at a time; how many they were."""
@@ -128,6 +144,21 @@ class Sessions:
         async with base.database.begin() as unit:
             gone = await sessions.forget(unit.connection, base.book, now - KEPT, FORGOTTEN_AT_ONCE)
             return gone + await attempts.forget(unit.connection, base.book, now - FORGOTTEN * 4, FORGOTTEN_AT_ONCE)
+
+    async def _in_session(self, caller: Caller) -> UserRow:
+        """Return the user who calls in a session.
+
+        Raises:
+            SessionEnded: it is over.
+
+        """
+        base, session = self._base, _session_of(caller)
+        async with base.database.read() as connection:
+            known = await users.by_id(connection, base.book, caller.user)
+            there = await sessions.sessions_by_id(connection, base.book, [session])
+        if known is None or session not in there or not there[session].is_open(base.now()):
+            raise SessionEnded
+        return known
 
     def _read_proof(self, order: LoginOrder) -> Signed[LoginProof] | None:
         if (order.document is None) != (order.signature is None):
@@ -181,6 +212,10 @@ class Sessions:
             known = await attempts.lock(unit.connection, base.book, counter.kind, counter.subject, base.now())
             await attempts.write(unit.connection, base.book, counter.kind, counter.subject, give_back(known))
 
+    def _tell_of_ends(self, unit: UnitOfWork, user: UUID, ended: Iterable[UUID]) -> None:
+        for session in ended:
+            unit.publish(self._base.event(SESSION_ENDED, session, Happening(user, session=session)))
+
     async def _tell_of_failure(self, user: UserRow | None, counter: _Counter, *, locks: bool) -> None:
         """Tell of the first failure of each hour, and of every lock, if there is anyone to tell of."""
         base, now = self._base, self._base.now()
@@ -214,7 +249,8 @@ class Sessions:
                 now=now,
                 ends_at=ends_at,
             )
-            await sessions.end_oldest(connection, base.book, user.id, MAX_SESSIONS, now)
+            ended = await sessions.end_oldest(connection, base.book, user.id, MAX_SESSIONS, now)
+            self._tell_of_ends(unit, user.id, ended)
             unit.publish(base.event(LOGGED_IN, session, Happening(user.id, session=session, device=device)))
         return LoggedIn(token, session, user.id, ends_at, int(IDLE.total_seconds()), roles_of(user.rights))
 

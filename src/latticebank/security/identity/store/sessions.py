@@ -38,6 +38,7 @@ _END_OLDEST = text(
     WHERE book = :book AND id IN (
         SELECT id FROM sessions WHERE book = :book AND user_id = :user AND ended_at IS NULL AND ends_at > :now
         ORDER BY started_at DESC, id DESC OFFSET :keep)
+    RETURNING id
     """
 )
 _END = text(
@@ -46,7 +47,15 @@ _END = text(
 _END_OTHERS = text(
     """
     UPDATE sessions SET ended_at = :now
-    WHERE book = :book AND user_id = :user AND id <> :kept AND ended_at IS NULL
+    WHERE book = :book AND user_id = :user AND id <> :kept AND ended_at IS NULL AND ends_at > :now
+    RETURNING id
+    """
+)
+_END_ALL = text(
+    """
+    UPDATE sessions SET ended_at = :now
+    WHERE book = :book AND user_id = :user AND ended_at IS NULL AND ends_at > :now
+    RETURNING id
     """
 )
 _TOUCH = text(
@@ -95,9 +104,10 @@ async def insert(
     await connection.execute(_INSERT, {"book": book, **values})
 
 
-async def end_oldest(connection: Connection, book: int, user: UUID, keep: int, now: datetime) -> None:
-    """End the sessions of a user but for so many of the newest."""
-    await connection.execute(_END_OLDEST, {"book": book, "user": user, "keep": keep, "now": now})
+async def end_oldest(connection: Connection, book: int, user: UUID, keep: int, now: datetime) -> list[UUID]:
+    """End the sessions of a user but for so many of the newest; return which were ended."""
+    ended = await connection.execute(_END_OLDEST, {"book": book, "user": user, "keep": keep, "now": now})
+    return list(ended.scalars())
 
 
 async def end(connection: Connection, book: int, session: UUID, now: datetime) -> bool:
@@ -106,9 +116,15 @@ async def end(connection: Connection, book: int, session: UUID, now: datetime) -
     return result.one_or_none() is not None
 
 
-async def end_others(connection: Connection, book: int, user: UUID, kept: UUID, now: datetime) -> None:
-    """End all sessions of a user but one."""
-    await connection.execute(_END_OTHERS, {"book": book, "user": user, "kept": kept, "now": now})
+async def end_others(connection: Connection, book: int, user: UUID, kept: UUID, now: datetime) -> list[UUID]:
+    """End all sessions of a user but one; return which were ended."""
+    ended = await connection.execute(_END_OTHERS, {"book": book, "user": user, "kept": kept, "now": now})
+    return list(ended.scalars())
+
+
+async def end_all(connection: Connection, book: int, user: UUID, now: datetime) -> list[UUID]:
+    """End all sessions of a user; return which were ended."""
+    return list((await connection.execute(_END_ALL, {"book": book, "user": user, "now": now})).scalars())
 
 
 async def touch(connection: Connection, book: int, token_hash: bytes, now: datetime) -> Seen | None:

@@ -31,6 +31,11 @@ class UserRow:
         """Whether the user has finished registration."""
         return self.state == UserState.ACTIVE
 
+    @property
+    def is_erased(self) -> bool:
+        """Whether the profile of the user was erased, or is about to be."""
+        return self.state == UserState.ERASED
+
 
 _USER = """
     SELECT u.id, u.state, u.email_index, u.request_mac, u.password, u.profile, u.epoch,

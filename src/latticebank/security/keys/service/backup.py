@@ -4,7 +4,8 @@ The first line is sealed by the passphrase and holds the KEK and a key made for 
 the tree, wrapped as it is in the database, sealed under the file's key and bound to its place; the last says that it is.
 
 Restoring adds what is missing and repairs what was changed, and never takes anything back: of two histories of a key
-the longer one counts, and a key that is destroyed in the database or in the file is destroyed afterwards.
+the longer one counts, a key that is destroyed in the database, in the file or by its tombstone is destroyed afterwards,
+and a legal hold that stands in one and was lifted in the other was lifted.
 """
 
 from base64 import b64decode, b64encode
@@ -15,7 +16,7 @@ from secrets import token_bytes
 from typing import BinaryIO, Final
 from uuid import UUID
 
-from msgspec import DecodeError, Struct, ValidationError, json
+from msgspec import DecodeError, Struct, ValidationError, field, json
 
 from latticebank.crypto.canonical import canonical_json, parse_canonical
 from latticebank.crypto.envelope import FieldKey, field_place
@@ -24,9 +25,10 @@ from latticebank.crypto.passphrase import open_with_passphrase, seal_with_passph
 from latticebank.kernel.database import Database, UnitOfWork
 from latticebank.kernel.settings import Settings
 from latticebank.security.keys import store
-from latticebank.security.keys.model import TRANSITIONS, Change, Key, KeyDamaged, KeyState
+from latticebank.security.keys.model import TRANSITIONS, Change, Hold, Key, KeyDamaged, KeyState
 from latticebank.security.keys.service.kek import install_kek, present_kek
 from latticebank.security.keys.service.messages import event_of
+from latticebank.security.keys.service.tombstones import Graves, complete, replay, tombstones_of
 from latticebank.security.keys.service.wrapping import open_own
 from latticebank.values.clock import Clock
 from latticebank.values.errors import BankError, Fault
@@ -71,14 +73,16 @@ class Restored:
     added: int = 0
     advanced: int = 0
     repaired: int = 0
+    destroyed: int = 0
 
 
 class _Part(Struct, frozen=True):
-    """A part of the tree: keys, older versions before newer, and their whole histories."""
+    """A part of the tree: keys, older versions before newer, their whole histories, and the holds over their owners."""
 
     keys: list[Key]
     history: list[Change]
     last: bool
+    holds: list[Hold] = field(default_factory=list)
 
 
 async def write_backup(
@@ -98,8 +102,9 @@ async def write_backup(
         while True:
             keys = await store.keys_after(connection, book, after, KEYS_IN_A_PART)
             history = await store.history_of(connection, book, [key.id for key in keys])
+            holds = await store.holds_of(connection, book, {key.owner for key in keys})
             last = len(keys) < KEYS_IN_A_PART
-            out.write(b64encode(own.seal(json.encode(_Part(keys, history, last)), _place(number))) + b"\n")
+            out.write(b64encode(own.seal(json.encode(_Part(keys, history, last, holds)), _place(number))) + b"\n")
             written, number = written + len(keys), number + 1
             if last:
                 return written
@@ -111,8 +116,8 @@ async def restore_backup(
 ) -> Restored:
     """Bring the tree of a backup back, and the file of its KEK where that is missing.
 
-    Parts are restored one after the other. One that does not fit ends the work; what came before it stays, and to
-    repeat it is safe.
+    Parts are restored one after the other, and what has a tombstone is destroyed as it comes. A part that does not fit
+    ends the work; what came before it stays, and to repeat it is safe.
 
     Raises:
         PassphraseWrong, BackupBroken: the file does not open, or is not whole.
@@ -120,8 +125,11 @@ async def restore_backup(
         KekRefused: the present file of the KEK does not open, or the settings say neither how to seal one nor `demo`.
         KeysWentApart: bank and backup have each made a version of a key that the other does not know.
         KeyDamaged: a key of a service in the backup is not one of this tree, or a row here says of a key what it is not.
+        TombstoneDamaged, KeptApartUnavailable: the tombstones cannot be had.
 
     """
+    tombstones = tombstones_of(settings)
+    graves = await tombstones.graves()
     kek, own = _open_header(settings, file.readline(_MAX_LINE), passphrase)
     beginning = file.tell()
     for part in _parts(file, own):
@@ -144,8 +152,9 @@ async def restore_backup(
     restored = Restored()
     for part in _parts(file, own):
         async with database.begin() as unit:
-            restored = await _restore_part(unit, settings.book, part, restored, clock, ids)
-    return restored
+            restored = await _restore_part(unit, settings.book, part, restored, graves, clock, ids)
+    left = await replay(database, settings.book, tombstones, clock, ids)
+    return replace(restored, destroyed=restored.destroyed + left)
 
 
 def _open_header(settings: Settings, line: bytes, passphrase: str) -> tuple[FieldKey, FieldKey]:
@@ -178,9 +187,12 @@ def _parts(file: BinaryIO, own: FieldKey) -> Iterator[_Part]:
 
 
 async def _restore_part(
-    unit: UnitOfWork, book: int, part: _Part, restored: Restored, clock: Clock, ids: Uuid7Source
+    unit: UnitOfWork, book: int, part: _Part, restored: Restored, graves: Graves, clock: Clock, ids: Uuid7Source
 ) -> Restored:
-    await store.lock_owners(unit.connection, book, {key.owner for key in part.keys})
+    owners = {key.owner for key in part.keys}
+    await store.lock_owners(unit.connection, book, owners)
+    await _restore_holds(unit, book, part.holds)
+    held = await store.held(unit.connection, book, owners)
     found = await store.keys_by_id(unit.connection, book, [key.id for key in part.keys])
     there = {key.id: key for key in found}
     told: dict[UUID, list[Change]] = {}
@@ -199,7 +211,7 @@ async def _restore_part(
             continue
         if _without_state(present) != _without_state(kept):
             raise KeyDamaged(f"the row of key {kept.id} is not what it is in the backup")
-        missing = _missing(present, kept, told[kept.id], clock)
+        missing = _missing(present, kept, told[kept.id], clock, held=present.owner in held)
         for change in missing:
             await store.change_state(unit.connection, book, change)
         if missing:
@@ -208,21 +220,37 @@ async def _restore_part(
         elif present.wrapped not in (None, kept.wrapped) and kept.wrapped is not None:
             await store.set_wrapped(unit.connection, book, kept.id, kept.wrapped)
             repaired += 1
+    destroyed = await complete(unit, book, graves, owners, clock, ids)
     return Restored(
         restored.in_backup + len(part.keys),
         restored.added + added,
         restored.advanced + advanced,
         restored.repaired + repaired,
+        restored.destroyed + destroyed,
     )
 
 
-def _missing(present: Key, kept: Key, told: list[Change], clock: Clock) -> list[Change]:
-    """Return what happened to a key, as the backup knows, and has not happened to it in the database."""
+async def _restore_holds(unit: UnitOfWork, book: int, holds: list[Hold]) -> None:
+    """Place the holds that are missing, and lift those that were lifted."""
+    for hold in holds:
+        placed = await store.place_hold(unit.connection, book, hold)
+        if not placed and hold.lifted_at is not None and hold.lifted_by is not None:
+            await store.lift_hold(unit.connection, book, hold.id, hold.lifted_by, hold.lifted_at)
+
+
+def _missing(present: Key, kept: Key, told: list[Change], clock: Clock, *, held: bool) -> list[Change]:
+    """Return what happened to a key, as the backup knows, and has not happened to it in the database.
+
+    A hold here came too late for what was destroyed there: the reason of the destruction says so.
+    """
     if present.state is KeyState.DESTROYED:
         return []
     later = [change for change in told if change.number > present.changes]
     if later and later[0].from_state is present.state:
-        return later
+        *others, last = later
+        if held and last.to_state is KeyState.DESTROYED:
+            last = replace(last, reason=_IN_BACKUP)
+        return [*others, last]
     if kept.state is KeyState.DESTROYED:
         assert KeyState.DESTROYED in TRANSITIONS[present.state]
         number = present.changes + 1

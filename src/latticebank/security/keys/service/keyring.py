@@ -25,6 +25,7 @@ from latticebank.security.keys.model import (
     KeyOfOtherAlgorithm,
     KeyState,
     Secret,
+    Tombstone,
     TransitionRefused,
     active_of,
     customer_owner,
@@ -33,8 +34,10 @@ from latticebank.security.keys.model import (
     require_transition,
     service_owner,
 )
+from latticebank.security.keys.service.holds import refuse_if_held
 from latticebank.security.keys.service.kek import KekRefused, open_kek
 from latticebank.security.keys.service.messages import event_of
+from latticebank.security.keys.service.tombstones import KEYS_AT_ONCE, Tombstones, replay, tombstones_of
 from latticebank.security.keys.service.wrapping import (
     Keepers,
     add_keepers,
@@ -63,15 +66,18 @@ class RotatedJustNow(BankError):
 
 
 async def open_keyring(settings: Settings, database: Database, clock: Clock, ids: Uuid7Source) -> "Keyring":
-    """Return the keyring of the settings' book, once the algorithms are proved and the KEK is open.
+    """Return the keyring of the settings' book: algorithms are proved, the KEK is open, what has a tombstone is destroyed.
 
     Raises:
         AlgorithmUnavailable: an algorithm is missing or answers wrongly.
         KekRefused: the KEK cannot be had.
+        TombstoneDamaged, KeptApartUnavailable: the tombstones cannot be had.
 
     """
     await asyncio.to_thread(require_algorithms)
-    return Keyring(database, settings.book, await opened_kek(settings, database), clock, ids)
+    kek, tombstones = await opened_kek(settings, database), tombstones_of(settings)
+    await replay(database, settings.book, tombstones, clock, ids)
+    return Keyring(database, settings.book, kek, tombstones, clock, ids)
 
 
 async def opened_kek(settings: Settings, database: Database) -> FieldKey:
@@ -91,10 +97,13 @@ async def opened_kek(settings: Settings, database: Database) -> FieldKey:
 class Keyring:
     """The keys of one book. Secrets leave it to callers only, and are kept in memory only."""
 
-    def __init__(self, database: Database, book: int, kek: FieldKey, clock: Clock, ids: Uuid7Source) -> None:
+    def __init__(
+        self, database: Database, book: int, kek: FieldKey, tombstones: Tombstones, clock: Clock, ids: Uuid7Source
+    ) -> None:
         self._database = database
         self._book = book
         self._kek = kek
+        self._tombstones = tombstones
         self._clock = clock
         self._ids = ids
         self._keepers = Keepers()
@@ -195,17 +204,12 @@ class Keyring:
 
         Raises:
             KeyNotFound: the customer never had such a key.
+            LegalHold: a legal hold stands over the customer.
+            KeptApartUnavailable: the tombstone cannot be written, at least not everywhere; to be tried again.
 
         """
-        owner = customer_owner(customer)
-        async with self._database.begin() as unit:
-            await store.lock_owners(unit.connection, self._book, [owner])
-            versions = await store.keys_of(unit.connection, self._book, [owner], [kind])
-            if not versions:
-                raise KeyNotFound(f"the customer has no {kind} key")
-            for key in versions:
-                if key.state is not KeyState.DESTROYED:
-                    await self._change(unit, key, KeyState.DESTROYED, reason, actor)
+        while await self._destroy_some(customer_owner(customer), kind, reason, actor) == KEYS_AT_ONCE:
+            pass
 
     async def change_state(self, identifier: UUID, wanted: KeyState, reason: Reason, actor: str) -> None:
         """Bring one key into another state; nothing where it is in it.
@@ -213,9 +217,13 @@ class Keyring:
         Raises:
             KeyNotFound: there is no such key.
             TransitionRefused: NIST SP 800-57 does not let it, or customers' keys would be lost with it.
+            LegalHold: it is to be destroyed, and a legal hold stands over its customer.
+            KeptApartUnavailable: as `destroy_customer_key`.
 
         """
         async with self._database.begin() as unit:
+            found = await store.keys_by_id(unit.connection, self._book, [identifier])
+            await store.lock_owners(unit.connection, self._book, {each.owner for each in found})
             key = await store.locked_key(unit.connection, self._book, identifier)
             if key is None:
                 raise KeyNotFound(f"there is no key {identifier}", field="key")
@@ -225,6 +233,11 @@ class Keyring:
             if wanted is KeyState.DESTROYED and key.owner == KEEPER:
                 if await store.any_customer_key_left(unit.connection, self._book):
                     raise TransitionRefused("customers' keys are wrapped by this key", hint="destroy those first")
+            if wanted is KeyState.DESTROYED and key.purpose in KINDS:
+                await refuse_if_held(unit, self._book, key.owner)
+                await self._tombstones.put(
+                    Tombstone(self._book, key.owner, key.purpose, self._clock.now(), key.version)
+                )
             await self._change(unit, key, wanted, reason, actor)
         self._keepers.forget(identifier)
 
@@ -267,6 +280,21 @@ class Keyring:
                     await self._insert(unit, key, "first-use", owner.replace("service:", "Service:"))
                     versions.append(key)
             return found
+
+    async def _destroy_some(self, owner: str, kind: KindWord, reason: Reason, actor: str) -> int:
+        """Destroy versions of a customer's key, at most `KEYS_AT_ONCE`; return how many."""
+        async with self._database.begin() as unit:
+            await store.lock_owners(unit.connection, self._book, [owner])
+            versions = await store.keys_of(unit.connection, self._book, [owner], [kind])
+            if not versions:
+                raise KeyNotFound(f"the customer has no {kind} key")
+            living = [key for key in versions if key.state is not KeyState.DESTROYED][:KEYS_AT_ONCE]
+            if living:
+                await refuse_if_held(unit, self._book, owner)
+                await self._tombstones.put(Tombstone(self._book, owner, kind, self._clock.now()))
+            for key in living:
+                await self._change(unit, key, KeyState.DESTROYED, reason, actor)
+        return len(living)
 
     async def _insert_customer_key(
         self, unit: UnitOfWork, keepers: tuple[Key, Key], named: tuple[str, str, int, UUID], reason: Reason, actor: str

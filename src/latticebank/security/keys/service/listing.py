@@ -1,7 +1,7 @@
 """What the operator is shown of the tree: the keys of services one by one, those of customers counted."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from latticebank.kernel.database import Database
@@ -11,7 +11,10 @@ from latticebank.security.keys.model import KINDS, Key, customer_owner
 
 @dataclass(frozen=True, slots=True)
 class KeyLine:
-    """One key, or so many keys of customers that have purpose and state in common."""
+    """One key, or so many keys of customers that have purpose and state in common.
+
+    `held` names the reasons of the legal holds that stand over the customer whose key it is.
+    """
 
     owner: str
     purpose: str
@@ -20,6 +23,7 @@ class KeyLine:
     id: UUID | None = None
     version: int | None = None
     algorithm: str | None = None
+    held: list[str] | None = None
 
 
 async def services_keys(database: Database, book: int) -> list[KeyLine]:
@@ -30,8 +34,12 @@ async def services_keys(database: Database, book: int) -> list[KeyLine]:
 
 async def customers_keys(database: Database, book: int, customer: UUID) -> list[KeyLine]:
     """Return a line for each version of each key of a customer."""
+    owner = customer_owner(customer)
     async with database.read() as connection:
-        return _lines(await store.keys_of(connection, book, [customer_owner(customer)], KINDS))
+        keys = await store.keys_of(connection, book, [owner], KINDS)
+        holds = await store.holds_of(connection, book, [owner])
+    standing = [hold.reason for hold in holds if hold.lifted_at is None]
+    return [replace(line, held=standing) for line in _lines(keys)]
 
 
 async def counted_keys(database: Database, book: int) -> list[KeyLine]:

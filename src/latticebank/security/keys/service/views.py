@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from typing import cast
 from uuid import UUID
 
-from latticebank.security.keys.model import SEALING_ALGORITHM, STATE_OF_WORD, Change, Key, KeyState, Secret
+from latticebank.security.keys.model import SEALING_ALGORITHM, STATE_OF_WORD, Change, Hold, Key, KeyState, Secret
 from latticebank.security.keys.wire import (
     CustomerKey,
     CustomerKeyRequest,
+    HoldReason,
+    HoldsView,
+    HoldView,
     KeyChangeView,
     KeysView,
     KeyView,
@@ -40,6 +43,15 @@ def change_view(row: tuple[Change, str, int]) -> KeyChangeView:
     present = None if change.from_state is None else _word(change.from_state)
     told = (change.actor, change.reason, change.at)
     return KeyChangeView(change.key, kind, version, change.number, present, _word(change.to_state), *told)
+
+
+def holds_view(customer: UUID, holds: Sequence[Hold]) -> HoldsView:
+    """Return what is shown of the legal holds over a customer."""
+    shown = [
+        HoldView(cast("HoldReason", hold.reason), hold.placed_at, hold.placed_by, hold.lifted_at, hold.lifted_by)
+        for hold in holds
+    ]
+    return HoldsView(customer, any(hold.lifted_at is None for hold in holds), shown)
 
 
 def state_of(word: StateWord) -> KeyState:

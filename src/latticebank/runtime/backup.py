@@ -1,0 +1,221 @@
+"""Backups of the embedded PostgreSQL: the whole cluster at one instant, so that the databases of all services fit.
+
+    FOLDER/2026-11-20T10-15-00Z/backup.json   what it is, and the digest of the manifest
+    FOLDER/2026-11-20T10-15-00Z/cluster/      the copy, with PostgreSQL's manifest (SHA-256) and the log that it needs
+
+A folder with that name is complete: it is built beside its place, verified, and renamed. In no backup are the key of keys,
+credentials, the password of the database, nor what the bank keeps apart.
+"""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from latticebank import __version__
+from latticebank.runtime import wal
+from latticebank.runtime.archive import Archive
+from latticebank.runtime.binaries import POSTGRES_MAJOR, Binaries
+from latticebank.runtime.disk import MEBIBYTE, require_room, sync_folder, told_in_our_words, write_durably
+from latticebank.runtime.errors import BackupBroken, BackupNotMade, NoBackup
+from latticebank.runtime.lock import FolderLock
+from latticebank.runtime.manifest import manifest_of, verify
+from latticebank.runtime.os_user import ourselves, run
+from latticebank.values.clock import Clock
+
+RECORD = "backup.json"
+CLUSTER = "cluster"
+FORMAT = 1
+_BUILDING = ".building-"
+_ROOM_BESIDES = 64 * MEBIBYTE  # the log that is written meanwhile
+_SIZE = "SELECT sum(pg_database_size(oid))::bigint FROM pg_database"
+
+
+@dataclass(frozen=True)
+class Backup:
+    """A backup; times are UTC in ISO 8601, positions those of the log that it needs (`begin` up to `end`)."""
+
+    name: str
+    bank: str
+    book: int
+    latticebank: str
+    postgres: str
+    begun_at: str
+    ended_at: str
+    system: str
+    timeline: int
+    begin: str
+    end: str
+    bytes: int
+    manifest: str
+
+    @classmethod
+    def at(cls, folder: Path) -> Self:
+        """The backup in this folder, as it says of itself. Raises `NoBackup` or `BackupBroken`."""
+        try:
+            written = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+            if written.pop("made_by") != "latticebank" or written.pop("format") != FORMAT:
+                raise ValueError(RECORD)
+            backup = cls(name=folder.name, **written)
+            datetime.fromisoformat(backup.ended_at)
+            wal.position_of(backup.begin)
+        except FileNotFoundError as gone:
+            raise NoBackup(
+                f"there is no backup in {folder}", hint="name a folder that `latticebank backup` made"
+            ) from gone
+        except (OSError, ValueError, KeyError, TypeError) as broken:
+            raise BackupBroken(f"{folder / RECORD} cannot be read", hint="use another backup") from broken
+        return backup
+
+    @property
+    def ended(self) -> datetime:
+        """The moment that it shows."""
+        return datetime.fromisoformat(self.ended_at)
+
+    def verified(self, folder: Path) -> Self:
+        """The same backup after every byte was compared. Raises `BackupBroken`."""
+        if self.postgres.split(".", 1)[0] != str(POSTGRES_MAJOR):
+            raise BackupBroken(
+                f"{folder} was made by PostgreSQL {self.postgres}; this Latticebank runs {POSTGRES_MAJOR}",
+                hint="restore it with the Latticebank that made it",
+            )
+        if manifest_of(folder / CLUSTER).digest != self.manifest:
+            raise BackupBroken(f"the manifest in {folder} is not the one of this backup", hint="use another backup")
+        verify(folder / CLUSTER)
+        return self
+
+
+@dataclass(frozen=True)
+class Whose:
+    """Whose database is copied."""
+
+    bank: str
+    book: int
+
+
+def backups_in(folder: Path) -> list[Backup]:
+    """The complete backups in a folder, the oldest first; what cannot be read as one is left out."""
+    found = []
+    for each in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if not each.name.startswith(".") and (each / RECORD).is_file():
+            try:
+                found.append(Backup.at(each))
+            except BackupBroken:
+                continue
+    return sorted(found, key=lambda backup: backup.ended)
+
+
+def make_backup(
+    folder: Path, url: str, whose: Whose, binaries: Binaries, clock: Clock, progress: Callable[[str], None]
+) -> Backup:
+    """Copy the running server at `url`, verify the copy, and give it its name in `folder`.
+
+    Raises:
+        BackupNotMade: the server did not give a whole copy.
+        DiskFull: there is no room for it.
+
+    """
+    with told_in_our_words(folder):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = FolderLock.take(folder, progress)
+        try:
+            for abandoned in folder.glob(_BUILDING + "*"):
+                shutil.rmtree(abandoned)
+            building = folder / (_BUILDING + secrets.token_hex(8))
+            try:
+                return _build(building, url, whose, binaries, clock, lock, progress)
+            finally:
+                shutil.rmtree(building, ignore_errors=True)
+        finally:
+            lock.release()
+
+
+def _build(
+    building: Path,
+    url: str,
+    whose: Whose,
+    binaries: Binaries,
+    clock: Clock,
+    lock: FolderLock,
+    progress: Callable[[str], None],
+) -> Backup:
+    begun = clock.now()
+    name = begun.strftime("%Y-%m-%dT%H-%M-%SZ")
+    place = building.with_name(name)
+    if place.exists():
+        raise BackupNotMade(f"{place} is there already", hint="make the next backup a second later")
+    size, version = _asked(url)
+    require_room(building.parent, size + _ROOM_BESIDES)
+    progress(f"Copying the databases, {size // MEBIBYTE} MiB")
+    building.mkdir(mode=0o700)
+    given = conninfo_to_dict(url)
+    target = f"host={given['host']} port={given['port']} user={given['user']} sslmode=disable gssencmode=disable"
+    command = [
+        *(str(binaries.program("pg_basebackup")), "--pgdata", str(building / CLUSTER), "--wal-method=stream"),
+        *("--checkpoint=fast", "--manifest-checksums=SHA256", "--label", name, "--no-password", "--dbname", target),
+    ]
+    secret = {"PGPASSWORD": str(given["password"])}
+    result = run(ourselves(), command, keep_open=[lock.descriptor], secrets=secret)
+    ended = clock.now()
+    if result.returncode != 0:
+        said = " / ".join(result.stdout.split("\n")[-4:]).strip(" /")
+        raise BackupNotMade(f"the databases could not be copied to {building.parent}: {said}", hint="try again")
+    progress("Verifying the copy")
+    manifest = verify(building / CLUSTER)
+    backup = Backup(
+        name=name,
+        bank=whose.bank,
+        book=whose.book,
+        latticebank=__version__,
+        postgres=version,
+        begun_at=begun.isoformat(),
+        ended_at=ended.isoformat(),
+        system=manifest.system,
+        timeline=manifest.timeline,
+        begin=wal.shown(manifest.begin),
+        end=wal.shown(manifest.end),
+        bytes=sum(path.stat().st_size for path in (building / CLUSTER).rglob("*") if path.is_file()),
+        manifest=manifest.digest,
+    )
+    content = {"made_by": "latticebank", "format": FORMAT, **asdict(backup)}
+    del content["name"]
+    write_durably(building / RECORD, json.dumps(content, indent=2) + "\n")
+    sync_folder(building)
+    os.rename(building, place)  # noqa: PTH104 - never over a folder that has something in it
+    sync_folder(place.parent)
+    return replace(backup, name=place.name)
+
+
+def keep_newest(folder: Path, number: int, latest: Backup, archive: Archive | None) -> tuple[list[str], int]:
+    """Delete the older backups of the same database, and the log in the archive that none of those left needs.
+
+    Returns the names of the backups and the number of segments that were deleted.
+    """
+    ours = [backup for backup in backups_in(folder) if backup.system == latest.system]
+    old, kept = ours[:-number], ours[-number:]
+    for backup in old:
+        doomed = folder / f"{_BUILDING}{backup.name}"
+        (folder / backup.name).rename(doomed)  # half deleted, it is no backup
+        sync_folder(folder)
+        shutil.rmtree(doomed)
+    pruned = 0
+    if archive is not None and archive.system == latest.system:
+        pruned = archive.prune(min(wal.position_of(backup.begin) for backup in kept) // wal.SEGMENT_BYTES)
+    return [backup.name for backup in old], pruned
+
+
+def _asked(url: str) -> tuple[int, str]:
+    """How many bytes the databases have, and the version of the server."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        row = connection.execute(_SIZE).fetchone()
+        version = connection.info.parameter_status("server_version") or ""
+    assert row is not None
+    return int(row[0]), version.split(" ", 1)[0]

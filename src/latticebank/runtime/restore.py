@@ -1,0 +1,263 @@
+"""Bringing a bank's databases back: a backup, then the log of the archive, to its end or to a moment.
+
+It is built beside its place, in `postgres.restoring`, and renamed when it is whole; what was interrupted is no bank.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from latticebank.kernel.settings import KEPT
+from latticebank.runtime import wal
+from latticebank.runtime.archive import Archive
+from latticebank.runtime.backup import CLUSTER as COPY
+from latticebank.runtime.backup import RECORD, Backup, backups_in
+from latticebank.runtime.binaries import binaries_for, binaries_of_the_wheel
+from latticebank.runtime.configuration import checked
+from latticebank.runtime.data_folder import DataFolder, make_folder, new_marker, require_ours
+from latticebank.runtime.disk import ROOM_FOR_A_START, require_room, sync_folder, told_in_our_words
+from latticebank.runtime.errors import ArchiveBroken, DataFolderTaken, ForeignArchive, NoBackup, RecoveryFailed
+from latticebank.runtime.lock import FolderLock
+from latticebank.runtime.manifest import LOG, MANIFEST
+from latticebank.runtime.os_user import ServerUser, server_user
+from latticebank.runtime.postgres import SYSTEM_FOLDER
+from latticebank.runtime.premises import CLUSTER
+from latticebank.runtime.recovery import Recovered, Target, commits_after, recover, require_whole_log
+from latticebank.runtime.wal import Segment
+
+RESTORING = f"{CLUSTER}.restoring"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to restore: from a backup or a folder of them, with which archive, until when, along which timeline."""
+
+    source: Path
+    archive: Path | None = None
+    until: datetime | None = None
+    timeline: int | None = None
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was restored. `left_out` transactions were committed after that, the last of them at `left_out_until`."""
+
+    backup: Backup
+    position: str
+    timeline: int
+    last_commit: datetime | None
+    segments: int
+    seconds: float
+    left_out: int
+    left_out_until: datetime | None
+    kept_apart: bool
+    """Whether what the bank keeps apart was copied from the archive."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A backup, the log that leads on from it, and where to go."""
+
+    folder: Path
+    backup: Backup
+    archive: Archive | None
+    log: Mapping[Segment, Path]
+    target: Target
+
+
+@dataclass(frozen=True)
+class _Ways:
+    """How the server is run, as `EmbeddedPostgres` is told."""
+
+    progress: Callable[[str], None]
+    system_folder: Path
+    parameters: Mapping[str, str]
+
+
+def restore(
+    wanted: Wanted,
+    data: Path,
+    progress: Callable[[str], None],
+    *,
+    parameters: Mapping[str, str] | None = None,
+    system_folder: Path = SYSTEM_FOLDER,
+) -> Restored:
+    """Verify everything, put the databases into the data folder, and recover them.
+
+    `parameters` go over our PostgreSQL configuration while it recovers; `progress` and `system_folder` are those of
+    `EmbeddedPostgres`.
+
+    Raises:
+        NoBackup: there is none, or none that leads to what is wanted.
+        BackupBroken: it is not whole.
+        ForeignArchive: the archive is another database's.
+        ArchiveBroken: a segment that is needed is missing or damaged.
+        DataFolderTaken: there is a bank already.
+        RecoveryFailed: the log does not lead to what is wanted.
+
+    """
+    began = time.monotonic()
+    plan = _plan(wanted)
+    progress(f"Verifying the backup {plan.backup.name}")
+    plan.backup.verified(plan.folder)
+    data = data.expanduser().resolve()
+    with told_in_our_words(data):
+        make_folder(data)
+        if (data / CLUSTER).exists():
+            raise DataFolderTaken(f"{data} has a bank already", hint="restore into another folder; nothing was changed")
+        work = data / RESTORING
+        _clear(work, progress)
+        make_folder(work)
+        lock = FolderLock.take(work, progress)
+        try:
+            recovered = _rebuild(work, plan, lock, _Ways(progress, system_folder, checked(parameters or {})))
+        except BaseException:
+            lock.release()
+            _clear(work, progress)
+            raise
+        kept_apart = _bring_back_what_is_kept(plan.archive, work, data)
+        lock.release()
+        left_out, until = commits_after(recovered, plan.log, binaries_of_the_wheel()) if wanted.until else (0, None)
+        os.rename(work, data / CLUSTER)  # noqa: PTH104 - never over a bank that came meanwhile
+        sync_folder(data)
+    return Restored(
+        backup=plan.backup,
+        position=wal.shown(recovered.position),
+        timeline=recovered.timeline,
+        last_commit=recovered.last_commit,
+        segments=len(plan.log),
+        seconds=time.monotonic() - began,
+        left_out=left_out,
+        left_out_until=until,
+        kept_apart=kept_apart,
+    )
+
+
+def _plan(wanted: Wanted) -> _Plan:
+    """Choose the backup and find the log that leads on from it."""
+    archive = None
+    if wanted.archive is not None:
+        archive = Archive.at(wanted.archive.expanduser().resolve())
+        if archive is None:
+            raise ForeignArchive(
+                f"there is no archive in {wanted.archive}", hint="name the folder of LATTICEBANK_ARCHIVE"
+            )
+    timeline = wanted.timeline or (archive.timeline if archive else None)
+    folder = _chosen(wanted, archive, timeline)
+    backup = Backup.at(folder)
+    if wanted.until is not None and wanted.until < backup.ended:
+        raise NoBackup(
+            f"the backup {backup.name} was complete at {backup.ended_at}, after the time that is wanted",
+            hint="name an earlier backup, or the folder of them all",
+        )
+    if archive is None:
+        return _Plan(folder, backup, None, {}, Target(wanted.timeline, wanted.until))
+    if archive.system != backup.system:
+        raise ForeignArchive(f"the archive {archive.folder} is not of the bank that was backed up in {folder}")
+    first = wal.position_of(backup.begin) // wal.SEGMENT_BYTES
+    log = {
+        segment: path
+        for segment, path in archive.segments(timeline or backup.timeline).items()
+        if segment.number >= first
+    }
+    in_backup = [segment.number for segment in wal.segments_in(folder / COPY / LOG)]
+    gap = wal.first_gap([*in_backup, *(segment.number for segment in log)])
+    if gap is not None and wanted.until is None:
+        raise ArchiveBroken(
+            f"the segment {Segment(timeline or backup.timeline, gap).name} is missing in the archive {archive.folder}",
+            hint="use another copy of the archive; or restore what leads up to there with --to and a time before",
+        )
+    return _Plan(folder, backup, archive, log, Target(timeline, wanted.until))
+
+
+def _chosen(wanted: Wanted, archive: Archive | None, timeline: int | None) -> Path:
+    """The folder of the backup: the one that is named, or the newest that lies on the way to what is wanted."""
+    source = wanted.source.expanduser().resolve()
+    if (source / RECORD).is_file():
+        return source
+    ways = {each.timeline: each.position for each in archive.way_to(timeline)} if archive and timeline else {}
+    fit = [
+        backup
+        for backup in backups_in(source)
+        if (wanted.until is None or backup.ended <= wanted.until)
+        and (archive is None or archive.system == backup.system)
+        and (timeline in (None, backup.timeline) or wal.position_of(backup.end) <= ways.get(backup.timeline, -1))
+    ]
+    if not fit:
+        there = ", ".join(backup.name for backup in backups_in(source)) or "none"
+        raise NoBackup(
+            f"no backup in {source} leads to what is wanted; there are: {there}",
+            hint="choose a time after one of them, or another --timeline",
+        )
+    return source / fit[-1].name
+
+
+def _rebuild(work: Path, plan: _Plan, lock: FolderLock, ways: _Ways) -> Recovered:
+    """Copy backup and log to where the server's user can reach them, and recover."""
+    data_folder = DataFolder(work, new_marker()).marked()
+    user = server_user(data_folder.cluster)
+    data_folder = data_folder.placed_for(user, ways.system_folder, ways.progress)
+    binaries = binaries_for(user, ways.system_folder, ways.progress)
+    needed = plan.backup.bytes + (len(plan.log) + 2) * wal.SEGMENT_BYTES
+    require_room(data_folder.home, needed + ROOM_FOR_A_START)
+    ways.progress(f"Copying the backup and {len(plan.log)} segments of the log")
+    shutil.copytree(plan.folder / COPY, data_folder.cluster, ignore=shutil.ignore_patterns(MANIFEST))
+    _put_log(plan, data_folder.cluster / LOG)
+    _give(data_folder.cluster, user)
+    ways.progress("Recovering the databases")
+    try:
+        recovered = recover(data_folder, user, binaries, lock, plan.target, ways.parameters)
+    except RecoveryFailed as failed:
+        gap = wal.first_gap(segment.number for segment in plan.log)
+        if gap is None:
+            raise
+        name = Segment(plan.target.timeline or plan.backup.timeline, gap).name
+        raise ArchiveBroken(
+            f"the segment {name} is missing in the archive. {failed.detail}", hint=failed.hint
+        ) from failed
+    if plan.target.until is None:
+        require_whole_log(recovered, plan.log)
+    data_folder.marked(initialised=True)
+    return recovered
+
+
+def _put_log(plan: _Plan, place: Path) -> None:
+    """Put what the archive has of the log over the little that is in the backup."""
+    for segment, path in plan.log.items():
+        shutil.copyfile(path, place / segment.name)
+    for timeline, path in plan.archive.histories().items() if plan.archive else ():
+        shutil.copyfile(path, place / wal.history_name(timeline))
+
+
+def _give(cluster: Path, user: ServerUser) -> None:
+    """Make the cluster the server's user's own, closed to others."""
+    for folder, _, names in os.walk(cluster):
+        for path in (Path(folder), *(Path(folder) / name for name in names)):
+            path.chmod(0o700 if path.is_dir() else 0o600)
+            if user.other:
+                os.chown(path, user.uid, user.gid)
+
+
+def _bring_back_what_is_kept(archive: Archive | None, work: Path, data: Path) -> bool:
+    """Copy what the bank keeps apart from its databases, unless the data folder has it still."""
+    if archive is None or not (archive.folder / KEPT).is_dir() or (data / KEPT).exists():
+        return False
+    shutil.copytree(archive.folder / KEPT, work / KEPT)
+    (work / KEPT).rename(data / KEPT)
+    return True
+
+
+def _clear(work: Path, progress: Callable[[str], None]) -> None:
+    """Remove what an interrupted restore left."""
+    if not work.exists():
+        return
+    lock = FolderLock.take(work, progress)
+    try:
+        marker = require_ours(work)
+        DataFolder(work, marker or new_marker()).erase()
+    finally:
+        lock.release()

@@ -1,0 +1,77 @@
+"""What the routes of audit find in the state of its application."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import Request
+
+from latticebank.crypto.log_policy import NamedWitness, parse_policy
+from latticebank.kernel.service import Context
+from latticebank.kernel.settings import InvalidSettings
+from latticebank.security.audit.service.appending import Appending
+from latticebank.security.audit.service.background import Background
+from latticebank.security.audit.service.foundation import Foundation
+from latticebank.security.audit.service.opening import Openings
+from latticebank.security.audit.service.proving import Proving
+from latticebank.security.audit.service.publishing import Publishing
+from latticebank.security.audit.service.reading import Reading
+from latticebank.security.audit.service.standing import Standing
+from latticebank.security.audit.service.status import Status
+from latticebank.security.audit.service.witnessing import Witnessing
+from latticebank.security.audit.subscriptions.intake import Intake
+
+
+@dataclass(frozen=True)
+class Rooms:
+    """The use cases of audit, by concept."""
+
+    foundation: Foundation
+    witnessing: Witnessing
+    background: Background
+    intake: Intake
+    reading: Reading
+    proving: Proving
+    openings: Openings
+    status: Status
+
+    @classmethod
+    def of(cls, context: Context) -> "Rooms":
+        """Return the use cases for what a service is given.
+
+        Raises:
+            MalformedNote, InvalidSettings: the file that names the witnesses is none.
+
+        """
+        base = Foundation.of(context)
+        witnesses = _witnesses(context.settings.witnesses)
+        standing = Standing(base)
+        witnessing = Witnessing(base, standing, witnesses)
+        appending = Appending(base, standing)
+        publishing = Publishing(base, standing, witnessing)
+        return cls(
+            base,
+            witnessing,
+            Background(base, standing, appending, publishing),
+            Intake(base, standing, appending),
+            Reading(base, publishing, witnesses),
+            Proving(base),
+            Openings(base),
+            Status(base, standing, witnessing),
+        )
+
+
+def rooms(request: Request) -> Rooms:
+    """Return the use cases of the application that a request came to."""
+    found: Rooms = request.app.state.rooms
+    return found
+
+
+def _witnesses(policy: Path | None) -> list[NamedWitness]:
+    if policy is None:
+        return []
+    try:
+        return list(parse_policy(policy.read_bytes()).witnesses)
+    except OSError as error:
+        raise InvalidSettings(
+            f"witnesses (LATTICEBANK_WITNESSES): {policy} cannot be read: {error.strerror}", field="witnesses"
+        ) from error

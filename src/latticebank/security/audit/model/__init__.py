@@ -1,0 +1,1 @@
+"""What an entry of the log is, and what the log may sign."""

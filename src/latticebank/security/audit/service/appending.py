@@ -1,0 +1,91 @@
+"""Appends entries to the log: the leaves, the tiles above them and the sealed openings in one transaction."""
+
+from collections.abc import Sequence
+from os import urandom
+from uuid import UUID
+
+from latticebank.crypto.envelope import FieldKey
+from latticebank.crypto.merkle import leaf_hash
+from latticebank.crypto.tiles import Frontier, partial_tiles
+from latticebank.kernel.database import UnitOfWork
+from latticebank.security.audit.model.entries import SALT_BYTES, Entry, Run, leaf_of, runs_of
+from latticebank.security.audit.model.gaps import Span, heard
+from latticebank.security.audit.model.standing import LogHalted
+from latticebank.security.audit.service.foundation import Foundation
+from latticebank.security.audit.service.sealing import place_of, seal_run
+from latticebank.security.audit.service.standing import Standing
+from latticebank.security.audit.store import openings, published, tree
+from latticebank.security.audit.store.tree import Log
+
+
+class Appending:
+    """The writing end of the log. It remembers the right edge of the tree, and reads it anew if somebody else appended."""
+
+    def __init__(self, foundation: Foundation, standing: Standing) -> None:
+        self._base = foundation
+        self._standing = standing
+        self._edge: tuple[str, bytes, Frontier] | None = None
+
+    async def append(self, work: UnitOfWork, topic: str, entries: Sequence[Entry], spans: Sequence[Span] = ()) -> None:
+        """Append entries in their order; `spans` are the batches of the ledger that they come from.
+
+        Raises:
+            LogHalted: the log may not go on.
+            LogOutOfStep: another process appended; to be done again.
+            RemoteProblem, ServiceUnavailable: keys does not give the keys under which the openings are sealed.
+
+        """
+        base = self._base
+        self._standing.require()
+        keys = await base.records.active({entry.owner for entry in entries if entry.owner is not None})
+        runs = runs_of(entries, urandom(SALT_BYTES * len(entries)))
+        leaves = [leaf_of(opening) for run in runs for opening in run.openings]
+        hashes = [leaf_hash(leaf) for leaf in leaves]
+        log = await tree.held(work, base.book)
+        if log is None:
+            raise LogHalted("the log was not begun")
+        frontier = await self._frontier(work, log)
+        pieces = frontier.append(hashes)
+        after = Log(log.log, log.origin, frontier.size, frontier.root())
+        await openings.insert(work, base.book, log.log, [self._sealed(log, run, keys) for run in runs])
+        await tree.grow(work, base.book, log, after, pieces, leaves)
+        await self._hear(work, spans)
+        # If the transaction fails after all, the database has another size and root, and the edge is read anew.
+        self._edge = (after.origin, after.root, frontier)
+        base.metrics.entries.labels(topic).inc(len(entries))
+
+    async def _frontier(self, work: UnitOfWork, log: Log) -> Frontier:
+        """Return the right edge of the log that is held, to be appended to."""
+        if self._edge is not None:
+            origin, root, known = self._edge
+            if (origin, root, known.size) == (log.origin, log.root, log.size):
+                return known.copy()
+        places = [(tile.level, tile.number) for tile in partial_tiles(log.size)]
+        found = await tree.tiles(work.connection, self._base.book, log.log, places)
+        frontier = Frontier.of(log.size, {level: content for (level, _), content in found.items()})
+        if frontier.root() != log.root:
+            raise LogHalted(
+                "the tiles of the log do not lead to its root: somebody changed them", hint="restore the database"
+            )
+        return frontier
+
+    def _sealed(self, log: Log, run: Run, keys: dict[UUID, FieldKey]) -> openings.SealedRun:
+        """Return a run sealed under its owner's records key, or audit's own where there is none."""
+        first = log.size + run.start
+        key = None if run.owner is None else keys.get(run.owner)
+        sealed = seal_run(key or self._base.own_keys.sealing, run.openings, place_of(log.log, first))
+        return openings.SealedRun(
+            first, len(run.openings), run.owner, b"".join(thing.bytes for thing in run.things), sealed
+        )
+
+    async def _hear(self, work: UnitOfWork, spans: Sequence[Span]) -> None:
+        """Keep which records of the ledger were heard of, and which are missing before them."""
+        base = self._base
+        for shard in sorted({span.shard for span in spans}):
+            number, before = await published.expected(work, base.book, shard)
+            left = before
+            for span in spans:
+                if span.shard == shard:
+                    number, left = heard(number, left, span)
+            await published.expect(work, base.book, shard, number)
+            await published.replace_gaps(work, base.book, before, left, base.now())

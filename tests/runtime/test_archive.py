@@ -1,0 +1,185 @@
+"""The archive: no commit is acknowledged before its write-ahead log lies there."""
+
+import json
+import signal
+import threading
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from latticebank.runtime import processes, wal
+from latticebank.runtime.archive import Archive
+from latticebank.runtime.errors import ArchiveNotNamed, ArchiveUnavailable, ForeignArchive
+from latticebank.runtime.wal import Segment
+from latticebank.values.errors import InvalidValue
+from tests.runtime.conftest import OwnerMaker, Server, rows, write_a_row
+from tests.runtime.owners import wait_until
+
+
+def receivers(archive: Path) -> list[int]:
+    """The processes that write to the archive."""
+    return [each.pid for each in processes.every() if each.alive and f"--directory {archive}/" in each.command]
+
+
+def received(url: str) -> bool:
+    """Whether the archive has all that the server has written."""
+    query = "SELECT flush_lsn >= pg_current_wal_flush_lsn() FROM pg_stat_replication"
+    with psycopg.connect(url, autocommit=True) as connection:
+        row = connection.execute(query).fetchone()
+    return bool(row and row[0])
+
+
+def test_what_was_committed_is_in_the_archive_when_the_commit_returns(server: Server, archive: Path) -> None:
+    with server(archive=archive) as postgres:
+        write_a_row(postgres.url("postgres"), "kept")
+        with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
+            connection.execute("SELECT pg_switch_wal()")
+            connection.execute("INSERT INTO kept VALUES ('a word that is found again')")
+            assert received(postgres.url("postgres"))
+            content = b"".join(path.read_bytes() for path in wal.segments_in(archive / "wal" / "00000001").values())
+        assert b"a word that is found again" in content
+        assert postgres.archiving
+        postgres.archiving.require_in_step()
+    assert receivers(archive) == []
+
+
+def test_a_bank_with_an_archive_starts_again_and_goes_on_with_it(server: Server, archive: Path) -> None:
+    for word in ("first", "second"):
+        with server(archive=archive) as postgres:
+            write_a_row(postgres.url("postgres"), word)
+    with server(archive=archive) as postgres:
+        assert rows(postgres.url("postgres")) == ["first", "second"]
+    segments = wal.segments_in(archive / "wal" / "00000001")
+    assert wal.first_gap(segment.number for segment in segments) is None
+
+
+def test_commits_wait_while_the_archive_cannot_be_written_and_go_on_when_it_can(server: Server, archive: Path) -> None:
+    with server(archive=archive) as postgres:
+        url = postgres.url("postgres")
+        write_a_row(url, "before")
+        log, away = archive / "wal", archive.with_name("away")
+        log.rename(away)
+        processes.send(receivers(archive), signal.SIGKILL)
+        assert wait_until(lambda: not receivers(archive), 5)
+        writing = threading.Thread(target=write_a_row, args=(url, "during"))
+        writing.start()
+        writing.join(1)
+        assert writing.is_alive()
+        assert rows(url) == ["before"]
+        assert postgres.archiving
+        with pytest.raises(ArchiveUnavailable, match="could not"):
+            postgres.archiving.require_in_step()
+        away.rename(log)
+        writing.join(20)
+        assert not writing.is_alive()
+        assert rows(url) == ["before", "during"]
+        postgres.archiving.require_in_step()
+
+
+def test_a_bank_whose_archive_cannot_be_written_does_not_start(server: Server, place: Path) -> None:
+    (place / "file").write_text("not a folder")
+    with pytest.raises(ArchiveUnavailable, match="Not a directory"):
+        server(archive=place / "file").start()
+    server().start()
+
+
+def test_an_archived_bank_does_not_start_without_its_archive(server: Server, archive: Path, folder: Path) -> None:
+    with server(archive=archive):
+        pass
+    with pytest.raises(ArchiveNotNamed, match="LATTICEBANK_ARCHIVE"):
+        server().start()
+    archive.rename(archive.with_name("unmounted"))
+    with pytest.raises(ForeignArchive, match="is not in"):
+        server(archive=archive).start()
+    (folder / "archive.json").unlink()
+    with server() as postgres, psycopg.connect(postgres.url("postgres")) as connection:
+        assert connection.execute("SELECT count(*) FROM pg_replication_slots").fetchone() == (0,)
+
+
+def test_an_archive_may_move(server: Server, archive: Path) -> None:
+    with server(archive=archive) as postgres:
+        write_a_row(postgres.url("postgres"), "kept")
+    moved = archive.rename(archive.with_name("elsewhere"))
+    with server(archive=moved) as postgres:
+        assert rows(postgres.url("postgres")) == ["kept"]
+
+
+def test_an_archive_that_was_given_up_can_be_begun_anew(server: Server, archive: Path, folder: Path) -> None:
+    with server(archive=archive):
+        pass
+    (folder / "archive.json").unlink()
+    with server(archive=archive.with_name("new")) as postgres:
+        write_a_row(postgres.url("postgres"), "kept")
+    assert Archive.at(archive.with_name("new"))
+
+
+def test_a_bank_takes_no_archive_of_another_and_no_folder_with_other_files(
+    server: Server, archive: Path, new_folder: Path
+) -> None:
+    with server(archive=archive), pytest.raises(ArchiveUnavailable, match="in use"):
+        server(new_folder, archive=archive).start()
+    with pytest.raises(ForeignArchive, match="another bank's"):
+        server(new_folder, archive=archive).start()
+    with pytest.raises(ForeignArchive, match="not of an archive"):
+        server(new_folder, archive=archive.parent).start()
+    with pytest.raises(ForeignArchive, match="in the data folder"):
+        server(new_folder, archive=new_folder.parent / "archive").start()
+    (archive / "archive.json").write_text(json.dumps({"made_by": "latticebank", "format": 2}))
+    with pytest.raises(ForeignArchive, match="marker"):
+        server(archive=archive).start()
+
+
+def test_an_archive_that_lost_a_timeline_is_refused(server: Server, archive: Path) -> None:
+    with server(archive=archive):
+        pass
+    (archive / "wal" / "00000001").rename(archive.with_name("lost"))
+    with pytest.raises(ForeignArchive, match="has lost"):
+        server(archive=archive).start()
+
+
+def test_the_receiver_ends_with_a_bank_that_is_killed_and_the_next_start_goes_on(
+    owner: OwnerMaker, server: Server, archive: Path
+) -> None:
+    killed = owner(archive=archive)
+    url = killed.hear("url")["url"]
+    write_a_row(url, "kept")
+    assert len(receivers(archive)) == 1
+    killed.kill()
+    with server(archive=archive) as postgres:
+        assert rows(postgres.url("postgres")) == ["kept"]
+        assert len(receivers(archive)) == 1
+    assert receivers(archive) == []
+
+
+def test_a_new_password_can_be_set_in_a_bank_with_an_archive(server: Server, archive: Path, folder: Path) -> None:
+    with server(archive=archive):
+        pass
+    (folder / "password").unlink()
+    with server(archive=archive) as postgres:
+        write_a_row(postgres.url("postgres"), "kept")
+
+
+def test_a_server_that_dies_is_started_again_with_its_archive(server: Server, archive: Path) -> None:
+    with server(archive=archive) as postgres:
+        write_a_row(postgres.url("postgres"), "before")
+        processes.send([postgres.pid], signal.SIGKILL)
+        assert wait_until(lambda: not postgres.alive, 10)
+        postgres.restart()
+        write_a_row(postgres.url("postgres"), "after")
+        assert rows(postgres.url("postgres")) == ["before", "after"]
+        assert len(receivers(archive)) == 1
+
+
+def test_positions_and_segments_are_named_as_postgresql_names_them() -> None:
+    assert wal.position_of("1A/3000028") == 0x1A_0300_0028
+    assert wal.shown(0x1A_0300_0028) == "1A/3000028"
+    segment = Segment.holding(2, wal.position_of("1A/3000028"))
+    assert segment.name == "000000020000001A00000003"
+    assert Segment.named(segment.name) == segment
+    assert Segment.named("00000002.history") is None
+    assert wal.history_in("1\t0/30000A0\tno recovery target specified\n") == [wal.Switch(1, 0x30000A0)]
+    assert wal.first_gap([3, 4, 6]) == 5
+    assert wal.first_gap([]) is None
+    with pytest.raises(InvalidValue):
+        wal.position_of("3000028")

@@ -1,0 +1,214 @@
+"""The log never says less, or other, than it has said: after a restore, a fork, a lost memory it stands still."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import psycopg
+import pytest
+
+from latticebank.kernel.events import Event
+from latticebank.kernel.kept_apart import KeptApart
+from latticebank.kernel.transports import ServiceUnavailable
+from latticebank.security.audit.model.standing import (
+    LogHalted,
+    Remembered,
+    line_of,
+    remembered_in,
+    require_growth,
+    require_same,
+)
+from latticebank.security.audit.service.beginning import begin_anew
+from latticebank.security.audit.service.foundation import PUBLISHED
+from tests.banking.payments.counter import ok
+from tests.clocks import MovingClock
+from tests.security.audit.hall import Hall, open_hall, root
+from tests.security.identity.people import said
+
+
+def kept(folder: Path) -> list[Remembered]:
+    return [msgspec.json.decode(line, type=Remembered) for line in KeptApart([folder / "kept"], PUBLISHED).lines()]
+
+
+async def status(hall: Hall) -> dict[str, object]:
+    return said(await hall.audit("/status", "operator"))
+
+
+async def halted(hall: Hall) -> None:
+    """Wait until the log stands still; it never became ready."""
+    async with asyncio.timeout(20):
+        while (await status(hall))["refusal"] is None:  # noqa: ASYNC110 - nobody rings
+            await asyncio.sleep(0.05)
+    assert not hall.log.status._standing.ready.is_set()
+
+
+async def grow(hall: Hall) -> int:
+    """Let something happen, and return the size of the published log after it."""
+    await hall.open("EUR")
+    return (await hall.integrated()).size
+
+
+async def old_copy(postgres_url: str, url: str) -> str:
+    """A copy of a database as it is now."""
+    name = url.rpartition("/")[2]
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        connection.execute(f'DROP DATABASE IF EXISTS "{name}_old" WITH (FORCE)'.encode())
+        connection.execute(f'CREATE DATABASE "{name}_old" TEMPLATE "{name}"'.encode())
+    return f"{url}_old"
+
+
+async def test_what_is_signed_was_remembered_outside_of_the_database(hall: Hall, tmp_path: Path) -> None:
+    size = await grow(hall)
+    [remembered] = kept(tmp_path / "bank")
+    checkpoint = await hall.checkpoint()
+    assert (remembered.origin, remembered.size, remembered.root) == (checkpoint.origin, size, checkpoint.root.hex())
+
+
+async def test_a_log_from_an_old_backup_stands_still_and_says_how_to_go_on(
+    urls: dict[str, str], clock: MovingClock, tmp_path: Path
+) -> None:
+    async with open_hall(urls, tmp_path / "bank", clock) as hall:
+        await hall.is_open()
+        size = await grow(hall)
+        postgres_url = urls["audit"].rpartition("/")[0] + "/postgres"
+    older = await old_copy(postgres_url, urls["audit"])
+    async with open_hall(urls, tmp_path / "bank", clock) as hall:
+        await hall.is_open()
+        assert await grow(hall) > size
+        published = (await hall.checkpoint()).size
+    async with open_hall({**urls, "audit": older}, tmp_path / "bank", clock) as hall:
+        await hall.is_open()
+        await hall.open("EUR")
+        await halted(hall)
+        assert hall.rows("SELECT size FROM logs", database="audit") == [(size,)], "nothing was appended"
+        assert hall.rows("SELECT max(size) FROM checkpoints", database="audit") == [(size,)], "nothing was signed"
+        told = await status(hall)
+        assert told["refusal"] == f"the log in the database has {size} leaves, and {published} were published"
+        with pytest.raises(LogHalted) as caught:
+            hall.log.status._standing.require()
+        assert "latticebank restore" in str(caught.value.hint)
+        assert "begin-anew" in str(caught.value.hint)
+
+
+async def test_other_leaves_under_a_published_size_are_a_fork(hall: Hall, tmp_path: Path) -> None:
+    size = await grow(hall)
+    said_before = Remembered("bank.test/log", size, "00" * 32)
+    KeptApart([tmp_path / "bank" / "kept"], PUBLISHED).replace([line_of(said_before)])
+    standing = hall.log.status._standing
+    standing._examined = None
+    with pytest.raises(LogHalted, match="not those that were published"):
+        await standing.examine()
+    before = hall.rows("SELECT size FROM logs", database="audit")
+    await hall.open("EUR")
+    await asyncio.sleep(0.6)
+    assert hall.rows("SELECT size FROM logs", database="audit") == before
+
+
+async def test_a_new_log_begins_by_naming_the_last_word_of_the_old_one(hall: Hall, tmp_path: Path) -> None:
+    size = await grow(hall)
+    old = await hall.checkpoint()
+    base = hall.log.foundation
+    begun = await begin_anew(base.database, base.book, base.bank, base.now())
+    assert begun.origin == "bank.test/log/2"
+    async with asyncio.timeout(10):
+        while not hall.rows("SELECT 1 FROM checkpoints WHERE log = 2", database="audit"):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    await hall.open("EUR")
+    async with asyncio.timeout(10):
+        while (await status(hall))["waiting"] or (await status(hall))["size"] == 1:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    first, *others = await hall.records()
+    assert first["kind"] == "log.begun"
+    assert (first["previous"], first["previous_size"]) == ("bank.test/log", str(size))
+    assert first["previous_root"] == old.root.hex()
+    assert "account.opened" in {record["kind"] for record in others}
+    assert {each.origin for each in kept(tmp_path / "bank")} == {"bank.test/log", "bank.test/log/2"}
+
+
+async def test_an_intruder_cannot_shorten_or_change_the_log(hall: Hall) -> None:
+    await grow(hall)
+    for statement in (
+        "UPDATE logs SET size = size - 1",
+        "UPDATE logs SET root = sha256('')",
+        "DELETE FROM logs",
+        "DELETE FROM tiles",
+        "UPDATE tiles SET content = sha256('') WHERE level = 0",
+        "UPDATE bundles SET content = substring(content FOR 33)",
+        "UPDATE openings SET sealed = ''",
+        "DELETE FROM openings",
+        "DELETE FROM checkpoints",
+        "UPDATE checkpoints SET note = ''",
+        "TRUNCATE checkpoints",
+    ):
+        with pytest.raises(psycopg.errors.RaiseException):
+            hall.write(statement, database="audit")
+
+
+async def test_tiles_changed_past_the_guards_are_noticed_before_anything_is_appended(
+    urls: dict[str, str], clock: MovingClock, tmp_path: Path
+) -> None:
+    async with open_hall(urls, tmp_path / "bank", clock) as hall:
+        await hall.is_open()
+        size = await grow(hall)
+        hall.write("ALTER TABLE tiles DISABLE TRIGGER only_grows", database="audit")
+        hall.write(
+            "UPDATE tiles SET content = overlay(content PLACING sha256('x') FROM 1) WHERE level = 0", database="audit"
+        )
+    async with open_hall(urls, tmp_path / "bank", clock) as hall:
+        await hall.is_open()
+        await hall.open("EUR")
+        await halted(hall)
+        assert hall.rows("SELECT size FROM logs", database="audit") == [(size,)]
+
+
+async def test_every_step_of_the_log_can_be_broken_off(hall: Hall) -> None:
+    ada, bob = await hall.customer("ada", "500.00"), await hall.customer("bob")
+    views = []
+    for table in ("openings", "tiles", "bundles", "spans", "checkpoints", "consumer_offsets"):
+        with hall.out_of_order("audit", table):
+            views.append(ok(await hall.pay(ada, bob, "1.00")))
+            await asyncio.sleep(0.3)
+    checkpoint = await hall.integrated()
+    assert sorted(each["payment"] for each in await hall.kinds("payment.posted")) == sorted(v["id"] for v in views)
+    assert root(await hall.leaves(checkpoint.size)) == checkpoint.root
+
+
+async def test_an_event_that_the_log_does_not_know_stops_its_topic_and_is_seen(hall: Hall) -> None:
+    await hall.integrated()
+    event = Event(
+        hall.ids(), "/latticebank/payments", "latticebank.payments.news.v1", hall.clock.now(), "x", "x", "x",
+        "application/json", b"{}",
+    )  # fmt: skip
+    await hall.log.foundation.bus.append([event])
+    ada, bob = await hall.customer("ada"), await hall.customer("bob")
+    ok(await hall.pay(ada, bob))
+    async with asyncio.timeout(20):
+        while hall.log.intake._failures.get("latticebank.payments", 0) < 5:  # noqa: ASYNC110 - nobody rings
+            await asyncio.sleep(0.05)
+    with pytest.raises(ServiceUnavailable, match=r"latticebank\.payments"):
+        await hall.log.intake.check()
+    assert await hall.kinds("payment.posted") == []
+    assert await hall.kinds("user.registered", user=str(ada.user))
+
+
+def test_the_furthest_word_counts_whichever_folder_has_it() -> None:
+    lines = [line_of(Remembered("a", 5, "55")), line_of(Remembered("a", 7, "77")), line_of(Remembered("b", 1, "11"))]
+    for order in (lines, lines[::-1]):
+        assert remembered_in(order)["a"] == Remembered("a", 7, "77")
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        lambda: remembered_in([b"{"]),
+        lambda: remembered_in([line_of(Remembered("a", 7, "77")), line_of(Remembered("a", 7, "78"))]),
+        lambda: require_growth(6, Remembered("a", 7)),
+        lambda: require_same(b"\x00" * 32, Remembered("a", 7, "77" * 32)),
+    ],
+    ids=["no line", "two trees of one size", "fewer leaves", "another root"],
+)
+def test_whatever_does_not_fit_stops_the_log(refused: Callable[[], object]) -> None:
+    with pytest.raises(LogHalted):
+        refused()
