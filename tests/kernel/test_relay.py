@@ -116,7 +116,7 @@ class SlowBus(PostgresEventBus):
         return await super().append(events)
 
 
-async def test_a_relay_passes_over_what_another_is_moving(
+async def test_a_relay_waits_its_turn_so_that_the_order_stays(
     database: Database, bus: PostgresEventBus, bus_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relay_room, "MAX_ROWS", 1)
@@ -125,11 +125,12 @@ async def test_a_relay_passes_over_what_another_is_moving(
     slow = SlowBus(bus_database)
     moving = asyncio.create_task(Relay(database, slow).step())
     await slow.asked.wait()
-    assert await Relay(database, bus).step() == 1
-    assert subjects(await bus.read(TOPIC, 0)) == ["b"]
+    assert await Relay(database, bus).step() == 0
+    assert subjects(await bus.read(TOPIC, 0)) == []
     slow.go_on.set()
     assert await moving == 1
-    assert subjects(await bus.read(TOPIC, 0)) == ["b", "a"]
+    assert await Relay(database, bus).step() == 1
+    assert subjects(await bus.read(TOPIC, 0)) == ["a", "b"]
 
 
 async def test_a_running_relay_moves_at_once_what_this_process_publishes(

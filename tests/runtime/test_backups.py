@@ -35,6 +35,15 @@ def test_a_backup_brings_back_what_was_there(server: Server, place: Path, backup
         write_a_row(postgres.url("postgres"), "later")
 
 
+def test_the_folder_of_backups_may_be_named_from_where_one_is(
+    server: Server, place: Path, backups: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    with server() as postgres:
+        made = back_up(postgres, Path(backups.name))
+    assert backups_in(backups) == [made]
+
+
 @pytest.mark.parametrize("name", ["PG_VERSION", "global/pg_control", "backup_manifest", "base/1/1259"])
 def test_a_byte_that_was_changed_in_a_backup_is_found(
     server: Server, place: Path, backups: Path, again: Restore, name: str

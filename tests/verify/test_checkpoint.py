@@ -77,6 +77,14 @@ def test_a_wrong_signature_of_a_known_key_spoils_the_checkpoint(judge: Judge, lo
     assert "there twice" in judge(twice, log.policy()).faults[0]
 
 
+def test_a_time_that_is_none_is_refused(judge: Judge, log: PublicLog) -> None:
+    log.witnesses = [NoteKey("w.example", 6)]
+    text = log.text()
+    for time, code in ((0, 0), (253_402_300_799, 0), (253_402_300_800, 1), (2**64 - 1, 1)):
+        lines = "".join(key.line(text) for key in log.keys) + log.witnesses[0].line(text, time)
+        assert judge(f"{text}\n{lines}", log.policy()).code == code
+
+
 def test_signatures_of_strangers_are_told_and_count_for_nothing(judge: Judge, log: PublicLog) -> None:
     log.witnesses = [NoteKey("w.example", 6)]
     policy = log.policy(quorum="w0")

@@ -202,6 +202,7 @@ def test_an_opening_that_the_log_does_not_commit_to_is_named(year: Year) -> None
         {"amount": "12.34"},
         {"kind": "payment.accepted"},
         {"user": "\u00e4"},
+        {"reason": ""},
     ],
     ids=str,
 )
@@ -213,6 +214,22 @@ def test_a_record_in_another_form_is_a_fault_although_the_log_commits_to_it(
     year.log.records[index] = json.dumps(record, sort_keys=True, separators=(",", ":"))
 
     assert [fault.split(":")[0] for fault in year.verdict().faults] == [f"entry {index}"]
+
+
+def test_a_record_is_in_ascii(year: Year) -> None:
+    index = year.log.record("login", user="\u00e4")
+    year.log.records[index] = year.log.records[index].replace("\\u00e4", "\u00e4")
+
+    assert year.verdict().faults == [f"entry {index}: a record is ASCII and has at most 8192 bytes"]
+
+
+def test_a_log_that_was_begun_anew_may_post_what_the_one_before_accepted(year: Year) -> None:
+    for previous, code in ((None, 1), ("bank.test/log", 3)):
+        log = PublicLog(keys=year.log.keys)
+        log.record("log.begun", origin=log.origin, previous=previous)
+        post(log, payment(year.phone))
+        year.log = log
+        assert year.verdict().code == code
 
 
 def test_a_record_of_another_bank_is_named(year: Year) -> None:

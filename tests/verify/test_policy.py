@@ -1,11 +1,13 @@
 """Policies are read as C2SP tlog-policy says, and whatever is not understood is refused."""
 
+from base64 import b64encode
 from collections.abc import Callable
+from hashlib import sha256
 
 import pytest
 
 from latticebank.verify.findings import Fault
-from latticebank.verify.notes import parse_key
+from latticebank.verify.notes import parse_key, parse_note
 from latticebank.verify.policy import parse_policy
 from tests.verify.conftest import Verdict
 from tests.verify.notary import NoteKey, PublicLog
@@ -128,6 +130,52 @@ def test_a_key_is_read_in_its_one_form() -> None:
     ):
         with pytest.raises(Fault):
             parse_key(wrong, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "material"),
+    [
+        ("with\u00a0space", b"\x04" + bytes(32)),
+        ("", b"\x04" + bytes(32)),
+        ("x" * 256, b"\x04" + bytes(32)),
+        ("short", b"\x04" + bytes(31)),
+        ("long", b"\x06" + bytes(1313)),
+        ("ecdsa", b"\x02" + bytes(91)),
+        ("nothing", b"\x04"),
+    ],
+)
+def test_a_key_of_another_name_kind_or_length_is_refused(name: str, material: bytes) -> None:
+    key_id = sha256(name.encode() + b"\n" + material).hexdigest()[:8]
+
+    with pytest.raises(Fault):
+        parse_key(f"{name}+{key_id}+{b64encode(material).decode()}", "")
+
+
+@pytest.mark.parametrize(
+    "altered",
+    [
+        lambda note: note.replace("\n\n", "\n"),
+        lambda note: note.replace("\u2014", "-"),
+        lambda note: note.replace("\u2014 ", "\u2014  "),
+        lambda note: note.removesuffix("\n"),
+        lambda note: note + "\n",
+        lambda note: note + "\u2014 w.example AAAA\n",
+        lambda note: note + "\u2014 w+x AAAAAAAA\n",
+        lambda note: note + "\u2014 w AAAAAAA\n",
+        lambda note: note + "\u2014 w AAAA AAAA\n",
+        lambda note: "te\txt" + note,
+        lambda note: note + "\u2014 w AAAAAAAA\n" * 64,
+        lambda note: "x" * 300_000 + note,
+        lambda note: "",
+    ],
+    ids=range(13),
+)
+def test_what_is_not_a_note_is_refused(altered: Callable[[str], str]) -> None:
+    note = "text\n\n\u2014 w.example AAAAAAAA\n"
+    assert parse_note(note, "").text == "text\n"
+
+    with pytest.raises(Fault):
+        parse_note(altered(note), "")
 
 
 def test_a_policy_that_cannot_be_read_is_wrong_use(judge: Judge) -> None:

@@ -9,31 +9,31 @@ from typing import Annotated
 import typer
 
 from latticebank import __version__
-from latticebank.cli import backup, books, demo, keys, log, people, proof, running, takeover, verify, witness
 from latticebank.cli.console import alone, tell_error
+from latticebank.cli.overview import Overview
 from latticebank.values.errors import BankError
 
 INTERRUPTED = 130
+FIRST_STEPS = """\
+First steps:
+
+  latticebank up                         a bank with a demo town, here
+  latticebank demo as ada my accounts    in another terminal: what Ada has
+  latticebank COMMAND --help             examples for each command
+
+The bank's data are in .latticebank, or where LATTICEBANK_DATA says.
+"""
 
 app = typer.Typer(
     name="latticebank",
+    cls=Overview,
     help="Latticebank: a quantum-safe bank you can run, check and take apart.",
+    epilog=FIRST_STEPS,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-running.register(app)
-books.register(app)
-proof.register(app)
-takeover.register(app)
-people.register(app)
-demo.register(app)
-keys.register(app)
-witness.register(app)
-log.register(app)
-verify.register(app)
-backup.register(app)
 
 
 @app.callback(invoke_without_command=True)

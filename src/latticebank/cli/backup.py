@@ -52,6 +52,10 @@ def backup(
     """Copy all databases of the bank at one instant, while it runs or while it is closed, and verify the copy.
 
     Keys are not in it: `latticebank keys backup` copies them, to be kept elsewhere.
+
+    For example:
+
+        latticebank backup /mnt/backups --keep 14
     """
     configure_logs(level="warning")
     settings = load_settings()
@@ -69,7 +73,8 @@ def backup(
     if deleted or pruned:
         told = ", ".join(deleted) or "no backup"
         out.print(f"deleted: {told}; {pruned} segments of the archive", markup=False, soft_wrap=True)
-    err.print("Keys are not in it: back them up with `latticebank keys backup`, and keep that elsewhere.", markup=False)
+    advice = "Keys are not in it: back them up with `latticebank keys backup`, and keep that elsewhere."
+    err.print(advice, markup=False, soft_wrap=True)
 
 
 def restore(
@@ -86,7 +91,14 @@ def restore(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Bring the databases of a bank back from a backup, and on through its archive to the end or to a moment."""
+    r"""Bring the databases of a bank back from a backup, and on through its archive to the end or to a moment.
+
+    For example:
+
+        latticebank restore /mnt/backups --data restored --archive /mnt/archive
+        latticebank restore /mnt/backups --data yesterday \
+            --to 2026-11-19T23:59:59Z
+    """
     configure_logs(level="warning")
     settings = load_settings()
     wanted = Wanted(source, archive or settings.archive, None if until is None else _moment(until), timeline)
@@ -137,7 +149,7 @@ def _moment(text: str) -> datetime:
 
 def _tell(restored: Restored, data: Path, wanted: Wanted) -> None:
     backup = restored.backup
-    last = _shown(restored.last_commit) if restored.last_commit else f"none after the backup of {backup.ended_at}"
+    last = _shown(restored.last_commit) if restored.last_commit else f"none after the backup, of {_shown(backup.ended)}"
     out.print(f"restored in {restored.seconds:.1f} s into {data}", markup=False, soft_wrap=True)
     for name, value in (
         ("backup", f"{backup.name} of {backup.bank}"),
@@ -147,12 +159,12 @@ def _tell(restored: Restored, data: Path, wanted: Wanted) -> None:
     ):
         out.print(f"  {name:<20}{value}", markup=False, soft_wrap=True)
     if wanted.until is not None:
-        left_out = f"{restored.left_out} transactions"
+        left_out = f"{restored.left_out} transaction{'' if restored.left_out == 1 else 's'}"
         if restored.left_out_until is not None:
             left_out += f", the last of {_shown(restored.left_out_until)}"
         out.print(f"  {'left out':<20}{left_out}", markup=False, soft_wrap=True)
     if wanted.archive is None:
-        err.print("No archive was named: what came after the backup is not there.", markup=False)
+        err.print("No archive was named: what came after the backup is not there.", markup=False, soft_wrap=True)
     command = this_command()
     lines = [
         "Next:",

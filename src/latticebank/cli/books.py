@@ -66,7 +66,13 @@ def entries(
     limit: Limit = DEFAULT_SHOWN,
     as_json: Json = False,
 ) -> None:
-    """List the entries of an account in the order of booking, with the balance after each."""
+    """List the entries of an account in the order of booking, with the balance after each.
+
+    For example:
+
+        latticebank entries 1000000101 --from 2026-11-01 --to 2026-11-30
+        latticebank entries 1000000101 --basis value --json
+    """
 
     async def read(client: LedgerClient) -> tuple[str, list[EntryView]]:
         number = await _number(client, account)

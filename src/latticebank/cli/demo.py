@@ -66,9 +66,14 @@ def act_as(
 ) -> None:
     """Act as somebody of the demo town: put the name before any command.
 
-    For example `latticebank demo as ada my accounts`, or `demo as ada transfer ACCOUNT 12.34 --to NAME`. Whoever acts is
-    logged in first. Without a command, the variables are written that have all later commands act as this person:
-    eval "$(latticebank demo as ada)".
+    Whoever acts is logged in first. Without a command, the variables are written that have all later commands act as this
+    person.
+
+    For example:
+
+        latticebank demo as ada my accounts
+        latticebank demo as ada transfer 1000000177 12.34 --to Grocer
+        eval "$(latticebank demo as ada)"
     """
     settings = load_settings()
     presence = _running(settings)
@@ -114,6 +119,10 @@ def run(
 
     They pay merchants and each other; salaries come as signed batches; now and then somebody wants more than there is, or
     so much that the manager must look at it.
+
+    For example:
+
+        latticebank demo run --rate 20 --seconds 60
     """
     settings = load_settings()
     presence = _running(settings)

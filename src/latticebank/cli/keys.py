@@ -91,7 +91,12 @@ def backup(
     file: Annotated[Path, typer.Argument(help="The file to be made; one that is there is not overwritten.")],
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Copy all keys and the key of keys into a file that opens with a passphrase of its own."""
+    """Copy all keys and the key of keys into a file that opens with a passphrase of its own.
+
+    For example:
+
+        latticebank keys backup /mnt/safe/keys.sealed --passphrase-file phrase
+    """
     passphrase = _passphrase(passphrase_file, confirm=True)
     clock = SystemClock()
 
@@ -114,7 +119,12 @@ def restore(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Bring the keys of a backup back. What was destroyed since stays destroyed, as its tombstone says."""
+    """Bring the keys of a backup back. What was destroyed since stays destroyed, as its tombstone says.
+
+    For example:
+
+        latticebank keys restore /mnt/safe/keys.sealed --passphrase-file phrase
+    """
     if not file.is_file():
         raise BackupFileRefused(f"there is no file {file}", field="FILE")
     copied = [] if tombstones is None else _lines(tombstones)
@@ -137,7 +147,12 @@ def restore(
 
 @keys.command()
 def hold(customer: Customer, reason: HoldReasonOption = None, as_json: Json = False) -> None:
-    """Place a legal hold over a customer: while it stands, none of the customer's keys is destroyed."""
+    """Place a legal hold over a customer: while it stands, none of the customer's keys is destroyed.
+
+    For example:
+
+        latticebank keys hold CUSTOMER --reason dispute
+    """
     whose, why = parse_uuid(customer, "CUSTOMER"), _hold_reason(reason)
     if why is None:
         raise InvalidValue("say why the keys must be kept", field="--reason", hint=", ".join(get_args(HoldReason)))

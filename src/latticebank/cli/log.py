@@ -61,6 +61,12 @@ def download(
     """Copy the log into a folder, or bring a copy up to date. What is there is not fetched again.
 
     It proves nothing by itself: `latticebank verify` does. A log that does not go on from the one in the folder is refused.
+
+    For example:
+
+        latticebank log policy > bank.policy
+        latticebank log download mirror
+        latticebank verify mirror --policy bank.policy
     """
     steps = Steps()
 
@@ -124,9 +130,15 @@ def open_entries(
         Path | None, typer.Option("--out", help="Write what is opened into this file, for `verify --openings`.")
     ] = None,
 ) -> None:
-    """As an auditor: open entries of the log. The log itself tells of it.
+    r"""As an auditor: open entries of the log. The log itself tells of it.
 
     A line for each entry: its index, its salt and its record, in JSON.
+
+    For example:
+
+        latticebank log open --first 120 --limit 30 --out openings.jsonl
+        latticebank verify mirror --policy bank.policy \
+            --openings openings.jsonl
     """
 
     async def read(bank: BankClient) -> list[OpenedEntry]:

@@ -47,6 +47,11 @@ def check(
     With --signatures every debit of a customer is proved from the bytes that were signed: device, signature, parties and
     amount, and the rights of tellers, managers and mandates, up to the admins whom the operator named; these are shown, and
     they are yours to know. That needs the key of keys: LATTICEBANK_KEK_PASSPHRASE.
+
+    For example:
+
+        latticebank ledger check
+        latticebank ledger check --signatures --json
     """
     configure_logs(level="warning")
     settings = settings_here()

@@ -44,7 +44,14 @@ def up(
     data: Data = None,
     demo: Annotated[bool, typer.Option(help="Have a demo town move into empty books.")] = True,
 ) -> None:
-    """Run the whole bank here: database, services and a demo town, in one process. Ctrl-C stops it."""
+    """Run the whole bank here: database, services and a demo town, in one process. Ctrl-C stops it.
+
+    For example:
+
+        latticebank up
+        latticebank up --port 8080 --data my-bank
+        latticebank up --no-demo
+    """
     given = _given(host=host, port=port, data=data)
     settings = load_settings(**given, **({"demo": True} if demo else {}))
     quiet = (
@@ -59,7 +66,13 @@ def serve(
     port: Port = None,
     data: Data = None,
 ) -> None:
-    """Run some of the services, or all, without a demo town: what a production bank starts."""
+    """Run some of the services, or all, without a demo town: what a production bank starts.
+
+    For example:
+
+        LATTICEBANK_MODE=production latticebank serve
+        latticebank serve ledger payments --host 10.0.0.2
+    """
     settings = load_settings(**_given(host=host, port=port, data=data))
     names = services or settings.services
     if len(names) == 1 and names[0] in SERVICES and port is None and "port" not in settings.model_fields_set:

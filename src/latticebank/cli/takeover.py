@@ -33,7 +33,12 @@ def import_books(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write the whole report as JSON.")] = False,
 ) -> None:
-    """Take over a bank's books from CSV and compare every stated balance. Run it again to go on where it stopped."""
+    """Take over a bank's books from CSV and compare every stated balance. Run it again to go on where it stopped.
+
+    For example:
+
+        latticebank import examples/berka/mapping.toml trans.asc
+    """
 
     async def do(ledger: LedgerClient) -> Report:
         with _bars() as told:

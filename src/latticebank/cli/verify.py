@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from latticebank.cli.people.person import Json
 from latticebank.verify.command import Wanted, run
+
+Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -33,5 +34,11 @@ def verify(
     """Check the bank's word offline, trusting nothing but the keys of the policy.
 
     Exit codes: 0 sound, 1 something is wrong, 2 wrong use, 3 nothing is wrong and not all could be shown.
+
+    For example:
+
+        latticebank verify paid.json --policy bank.policy
+        latticebank verify mirror --policy bank.policy --openings openings.jsonl
+        latticebank verify yesterday today --policy bank.policy --log mirror
     """
     raise typer.Exit(run(Wanted(paths, policy, openings, log, proof, as_json)))

@@ -42,7 +42,14 @@ def witness(
         Path | None, typer.Option(help="A file with the passphrase that seals the key; without, the key is not sealed.")
     ] = None,
 ) -> None:
-    """Run a witness of other people's logs (C2SP tlog-witness). Ctrl-C stops it."""
+    r"""Run a witness of other people's logs (C2SP tlog-witness). Ctrl-C stops it.
+
+    For example:
+
+        latticebank log policy > bank.policy
+        latticebank witness --policy bank.policy --folder witness \
+            --name witness.example/w1 --port 8020
+    """
     configure_logs(level="warning")
     require_algorithms()
     logs = _policy(policy)

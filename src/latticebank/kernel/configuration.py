@@ -18,8 +18,8 @@ from latticebank.kernel.settings import Settings
 from latticebank.values.clock import Clock
 from latticebank.values.ids import Uuid7Source
 
-LEFT_OUT = frozenset({"database_urls", "kek_passphrase", "host", "port", "log_level"})
-"""Secrets; and where a process listens and how much it writes to its log, which change nothing that the bank does."""
+LEFT_OUT = frozenset({"database_urls", "kek_passphrase", "host", "port", "log_level", "services", "pool_size"})
+"""Secrets; and what is of one process and changes nothing that the bank does."""
 POLICY = "policy"
 VERSION = "version"
 

@@ -30,11 +30,12 @@ class Backlog:
 
 
 class Relay:
-    """Moves events from the outbox of one database to the bus, in the order of their writing as nearly as it goes.
+    """Moves events from the outbox of one database to the bus, in the order of their writing.
 
     Rows are claimed, appended to the bus, deleted, committed. If the relay dies before the last step they are appended
-    again, and the bus drops what it knows by id. Several relays may run on one outbox; they pass over each other's
-    claims. A row that cannot be moved keeps its place and is reported at each try, and those behind it wait.
+    again, and the bus drops what it knows by id. Of several relays on one outbox one works at a time, so that what was
+    committed before something else began stays before it; only of what was under way at once may the order turn. A row
+    that cannot be moved keeps its place and is reported at each try, and those behind it wait.
     """
 
     def __init__(
@@ -88,6 +89,8 @@ class Relay:
     async def _claim(self, connection: AsyncConnection) -> tuple[dict[str, Any], list[Event]]:
         """Lock the oldest rows that nobody else moves and that the bus takes at once, at least one if there is one."""
         book = self._database.book
+        if not (await connection.exec_driver_sql(_TURN, {"book": book})).scalar_one():
+            return {}, []
         claimed: list[tuple[int, UUID]] = []
         events_so_far = bytes_so_far = 0
         for row in await connection.exec_driver_sql(_OLDEST, {"book": book, "limit": MAX_ROWS}):
@@ -103,13 +106,15 @@ class Relay:
         return rows, [event for batch in batches.scalars() for event in events_of(batch)]
 
 
+_TURN = "SELECT pg_try_advisory_xact_lock(hashtextextended('relay', %(book)s))"
+
 _OLDEST = """
     SELECT shard, id, event_count, octet_length(events) AS bytes
     FROM outbox
     WHERE book = %(book)s
     ORDER BY id
     LIMIT %(limit)s
-    FOR UPDATE SKIP LOCKED
+    FOR UPDATE
 """
 
 _EVENTS = """

@@ -123,6 +123,7 @@ def make_backup(
         DiskFull: there is no room for it.
 
     """
+    folder = folder.expanduser().resolve()  # the programs of PostgreSQL run in another folder
     with told_in_our_words(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = FolderLock.take(folder, progress)

@@ -5,6 +5,9 @@ import math
 from uuid import UUID
 
 from latticebank.crypto.tiles import WIDTH, tile_at, tile_path
+from latticebank.security.audit.service.appending import Appending
+from latticebank.security.audit.service.enrolments import Enrolments
+from latticebank.security.audit.subscriptions.intake import Intake
 from tests.banking.payments.counter import ok
 from tests.security.audit.hall import Hall, root
 from tests.security.identity.people import Device, said, signed, told
@@ -167,9 +170,8 @@ async def test_nobody_else_opens_entries(hall: Hall) -> None:
 async def test_two_takers_of_the_same_events_append_each_once(hall: Hall) -> None:
     ada, bob = await hall.customer("ada", "500.00"), await hall.customer("bob")
     other = hall.log.intake
-    second = type(other)(
-        hall.log.foundation, other._standing, type(other._appending)(hall.log.foundation, other._standing)
-    )
+    base, standing = hall.log.foundation, other._standing
+    second = Intake(base, standing, Enrolments(base), Appending(base, standing))
     tasks = [asyncio.create_task(work) for work in second.work()]
     views = [ok(await hall.pay(ada, bob, "1.00")) for _ in range(12)]
     checkpoint = await hall.integrated()

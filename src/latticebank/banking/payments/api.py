@@ -38,6 +38,7 @@ from latticebank.kernel.http.idempotency import HEADER as IDEMPOTENCY_KEY
 from latticebank.kernel.http.paging import DEFAULT_PAGE
 from latticebank.kernel.policy import Forbidden
 from latticebank.kernel.service import Context, Service
+from latticebank.security.audit.client import AuditClient
 from latticebank.values.account_number import parse_account_number
 from latticebank.values.errors import InvalidValue
 from latticebank.values.ids import parse_uuid
@@ -222,7 +223,9 @@ def _page(views: list[PaymentView], limit: int, time_of: Callable[[PaymentView],
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    payments = Payments(Foundation.of(app.state.context))
+    context: Context = app.state.context
+    audit = AuditClient(context.transport("audit"), context.credential("payments", "audit"))
+    payments = Payments(Foundation.of(context), audit)
     app.state.payments = payments
     async with payments.running():
         yield

@@ -2,13 +2,3 @@
 
 Each module has a `register` that adds its commands; they share who acts (`person`) and how secrets are given (`asking`).
 """
-
-import typer
-
-from latticebank.cli.people import deciding, devices, entering, paying, staff
-
-
-def register(app: typer.Typer) -> None:
-    """Add all commands of this room."""
-    for module in (entering, devices, paying, deciding, staff):
-        module.register(app)

@@ -48,6 +48,11 @@ def approve(person: Person, identifier: PaymentId, as_json: Json = False) -> Non
     """As a manager: let a payment that waits go on, by the signature of this device.
 
     What the payer's signed text says is shown; if the bank says anything else of the payment, nothing is approved.
+
+    For example:
+
+        latticebank approvals
+        latticebank approve 01a1f81c-b23d-707f-b2f2-b4b085409b1f
     """
     _decide(person, identifier, "approve", as_json=as_json)
 
@@ -68,7 +73,12 @@ def deposit(
     wait: Wait = DEFAULT_WAIT,
     as_json: Json = False,
 ) -> None:
-    """Take cash in, to a customer's account."""
+    """Take cash in, to a customer's account.
+
+    For example:
+
+        latticebank cash deposit 1000000101 50.00 --reference Savings
+    """
     _book_cash(person, "deposit", account, amount, till, reference, wait, as_json=as_json)
 
 

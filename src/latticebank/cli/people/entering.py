@@ -66,9 +66,16 @@ def become_customer(
     password_file: PasswordFile = None,
     as_json: Json = False,
 ) -> None:
-    """Become a customer of the bank: a key is made on this device, and an account opened.
+    r"""Become a customer of the bank: a key is made on this device, and an account opened.
 
     Run it again after a failure: it goes on with the same key.
+
+    For example:
+
+        latticebank register --email you@example.org --name 'Your Name' \
+            --phone +4915112345678
+        latticebank login
+        latticebank my accounts
     """
     email = answer(email or person.email, "Your e-mail address", "--email")
     name = answer(name, "Your full name", "--name")

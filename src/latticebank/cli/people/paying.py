@@ -117,6 +117,10 @@ def transfer(
     """Pay somebody, by the signature of this device.
 
     A payment that waits for approval, or that the bank is still working on, is told as such, and is no failure.
+
+    For example:
+
+        latticebank transfer 1000000177 12.34 --to Grocer --reference Lunch
     """
     signs = person.signs
 
@@ -145,7 +149,17 @@ def batch(
     wait: Wait = DEFAULT_WAIT,
     as_json: Json = False,
 ) -> None:
-    """Pay up to 8,000 payees by one signature. Each payment has its own answer; fails if any was rejected."""
+    """Pay up to 8,000 payees by one signature. Each payment has its own answer; fails if any was rejected.
+
+    For example:
+
+        latticebank batch salaries.csv
+
+    where the file begins like this:
+
+        account,name,amount,reference
+        1000000177,Grocer,12.34,Lunch
+    """
     signs = person.signs
     payments = read_payment_file(file)
 
@@ -195,6 +209,12 @@ def receipt(
     """Get what proves a posted payment to anybody, also against the bank: `latticebank verify` checks it.
 
     It tells all of the payment, so whoever you give it to knows what you know of it.
+
+    For example:
+
+        latticebank receipt 01a1f894-d6d0-72fb-ae1c-209610acd168 --out paid.json
+        latticebank log policy > bank.policy
+        latticebank verify paid.json --policy bank.policy
     """
     served = person.ask(lambda bank: bank.receipt(identifier, wait))
     if to is None:

@@ -29,6 +29,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 DEFAULT_ADDRESS = "http://localhost:8000"
+WHO_ACTS = "Who acts, and where"
 _ADDRESS = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?/?")
 
 WalletOption = Annotated[
@@ -37,6 +38,7 @@ WalletOption = Annotated[
         "--wallet",
         envvar="LATTICEBANK_CLIENT_WALLET",
         help="The wallet file with your keys.",
+        rich_help_panel=WHO_ACTS,
         show_default="wallet in your configuration folder",
     ),
 ]
@@ -45,6 +47,7 @@ BankUrl = Annotated[
     typer.Option(
         envvar="LATTICEBANK_CLIENT_ADDRESS",
         help="The address of the bank.",
+        rich_help_panel=WHO_ACTS,
         show_default="that of the wallet, else of the bank that runs here, else http://localhost:8000",
     ),
 ]
@@ -55,6 +58,7 @@ ActsAs = Annotated[
         metavar="E-MAIL",
         envvar="LATTICEBANK_CLIENT_AS",
         help="Which customer of the wallet acts.",
+        rich_help_panel=WHO_ACTS,
         show_default="the only one",
     ),
 ]
@@ -62,6 +66,7 @@ PassphraseFile = Annotated[
     Path | None,
     typer.Option(
         help="A file with the passphrase of the wallet; else LATTICEBANK_CLIENT_PASSPHRASE, else you are asked.",
+        rich_help_panel=WHO_ACTS,
         show_default=False,
     ),
 ]

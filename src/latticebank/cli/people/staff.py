@@ -72,6 +72,11 @@ def propose(
     """Propose a right for somebody else. Another member of staff has 24 hours to approve it.
 
     Admins propose and approve roles. Tellers and managers propose, and managers approve, the other rights.
+
+    For example:
+
+        latticebank staff propose teller --for 01a1f894-d57b-77b4-bb9e-2e9dc09a2a6b
+        latticebank staff propose teller --withdraw --for 01a1f894-...
     """
     device = _proposed_device(right, enrolment)
     full = right if device is None else f"{DEVICE}{device.enrolment.hash}"
@@ -148,6 +153,10 @@ def bootstrap(
     """As the operator: make a user one of the bank's first two admins. Further ones they make themselves.
 
     The operator's token is read from the bank's data folder (LATTICEBANK_DATA).
+
+    For example:
+
+        latticebank staff bootstrap 01a1f894-d57b-77b4-bb9e-2e9dc09a2a6b
     """
     data = load_settings().data
     address = _address_of_own_bank(data) if bank_url is None else checked_address(bank_url)

@@ -20,7 +20,6 @@ from latticebank.kernel.database import Database
 from latticebank.kernel.records_keys import Owner, RecordsKeys
 from latticebank.kernel.remembered import Remembered
 from latticebank.kernel.service import Context
-from latticebank.security.audit.client import AuditClient
 from latticebank.security.identity.client import IdentityClient
 from latticebank.security.keys.client import KeysClient
 from latticebank.security.keys.wire import CustomerKey, CustomerKeyRequest
@@ -68,7 +67,6 @@ class Foundation:
     ids: Uuid7Source
     ledger: LedgerClient = field(repr=False)
     identity: IdentityClient = field(repr=False)
-    audit: AuditClient = field(repr=False)
     records: RecordsKeys = field(repr=False)
     devices: Remembered[UUID, KnownDevice] = field(repr=False)
     accounts: Remembered[int, KnownAccount] = field(repr=False)
@@ -82,7 +80,6 @@ class Foundation:
             context.transport("ledger"), context.credential("payments", "ledger"), timeout=_LEDGER_SECONDS
         )
         identity = IdentityClient(context.transport("identity"), context.credential("payments", "identity"))
-        audit = AuditClient(context.transport("audit"), context.credential("payments", "audit"))
         keys = KeysClient(context.transport("keys"), context.credential("payments", "keys"))
         limits = Limits(
             payment=int(settings.payment_limit),
@@ -104,7 +101,6 @@ class Foundation:
             context.ids,
             ledger,
             identity,
-            audit,
             records_keys_of(keys),
             devices_of(identity),
             accounts_of(ledger),

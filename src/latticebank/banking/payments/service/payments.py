@@ -48,6 +48,7 @@ from latticebank.documents.document import judge
 from latticebank.documents.payment import PAYMENT
 from latticebank.kernel.caller import Caller
 from latticebank.kernel.worker import Pace, Wake, keep_working
+from latticebank.security.audit.client import AuditClient
 
 _RECOVERY_PACE = Pace(idle=1)
 _EXPIRY_PACE = Pace(idle=5)
@@ -58,7 +59,7 @@ _OLDEST = (datetime(1, 1, 1, tzinfo=UTC), UUID(int=0))
 class Payments:
     """Everything that payments does; `running` while it is open."""
 
-    def __init__(self, foundation: Foundation) -> None:
+    def __init__(self, foundation: Foundation, audit: AuditClient) -> None:
         self._bank = foundation
         self._verifier = Verifier(foundation.metrics)
         settlement = Settlement(foundation)
@@ -67,7 +68,7 @@ class Payments:
         self.decisions = Decisions(foundation, self._verifier, settlement)
         self.recovery = Recovery(foundation, settlement, self._batches)
         self._telling = Telling(foundation)
-        self._receipts = Receipts(foundation, self._telling)
+        self._receipts = Receipts(foundation, self._telling, audit)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -20,6 +20,7 @@ from latticebank.banking.payments.wire import (
     ReceiptPending,
 )
 from latticebank.crypto.merkle import inclusion_proof
+from latticebank.security.audit.client import AuditClient
 from latticebank.security.audit.wire import MAX_THINGS, ProvenEntry
 from latticebank.security.identity.wire import DeviceRecord
 
@@ -44,6 +45,7 @@ class Receipts:
 
     foundation: Foundation
     telling: Telling
+    audit: AuditClient
 
     async def of(self, payment: Payment) -> ReceiptAnswer:
         """Return the receipt of a stored payment, or what it still waits for.
@@ -64,7 +66,7 @@ class Receipts:
         signed = await self.telling.instruction(payment)
         devices = await self._devices(payment.device)
         things = [payment.id, *([] if batch is None else [batch.id]), *(device.device for device in devices)]
-        proofs = await self.foundation.audit.proofs(payment.signer, things)
+        proofs = await self.audit.proofs(payment.signer, things)
         if proofs.pending or not _expected(payment, devices) <= _found(proofs.entries):
             return ReceiptPending(payment.id, "log")
         return Receipt(

@@ -10,6 +10,7 @@ from latticebank.kernel.service import Context
 from latticebank.kernel.settings import InvalidSettings
 from latticebank.security.audit.service.appending import Appending
 from latticebank.security.audit.service.background import Background
+from latticebank.security.audit.service.enrolments import Enrolments
 from latticebank.security.audit.service.foundation import Foundation
 from latticebank.security.audit.service.opening import Openings
 from latticebank.security.audit.service.proving import Proving
@@ -52,7 +53,7 @@ class Rooms:
             base,
             witnessing,
             Background(base, standing, appending, publishing),
-            Intake(base, standing, appending),
+            Intake(base, standing, Enrolments(base), appending),
             Reading(base, publishing, witnesses),
             Proving(base),
             Openings(base),

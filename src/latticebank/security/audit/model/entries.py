@@ -25,11 +25,17 @@ RUN = 250
 
 
 class Entry(NamedTuple):
-    """What is to be recorded: under whose key it is sealed (None is the bank's own), and what it is about."""
+    """What is to be recorded: under whose key it is sealed (None is the bank's own), and what it is about.
+
+    One that tells of the enrolment of a device `enrols` it, which a log does once; one of something that a device signed is
+    `signed_by` it, and comes after its enrolment.
+    """
 
     owner: UUID | None
     thing: UUID | None
     record: bytes
+    enrols: UUID | None = None
+    signed_by: UUID | None = None
 
 
 class Opening(NamedTuple):
@@ -64,7 +70,7 @@ def runs_of(entries: Sequence[Entry], salts: bytes) -> list[Run]:
     """Return entries with their salts, in order, as runs of at most `RUN` with one owner; `salts` has 32 bytes for each."""
     assert len(salts) == SALT_BYTES * len(entries)
     runs: list[Run] = []
-    for place, (owner, thing, record) in enumerate(entries):
+    for place, (owner, thing, record, _, _) in enumerate(entries):
         if not runs or runs[-1].owner != owner or len(runs[-1].openings) == RUN:
             runs.append(Run(owner, place, [], []))
         run = runs[-1]

@@ -1,7 +1,9 @@
 """Appends entries to the log: the leaves, the tiles above them and the sealed openings in one transaction."""
 
+import asyncio
 from collections.abc import Sequence
 from os import urandom
+from typing import NamedTuple
 from uuid import UUID
 
 from latticebank.crypto.envelope import FieldKey
@@ -14,8 +16,17 @@ from latticebank.security.audit.model.standing import LogHalted
 from latticebank.security.audit.service.foundation import Foundation
 from latticebank.security.audit.service.sealing import place_of, seal_run
 from latticebank.security.audit.service.standing import Standing
-from latticebank.security.audit.store import openings, published, tree
+from latticebank.security.audit.store import devices, openings, published, tree
 from latticebank.security.audit.store.tree import Log
+
+_MADE_HERE = 250
+"""More entries than these are made in a thread of its own, so that nothing else waits for them."""
+
+
+class _Made(NamedTuple):
+    leaves: list[bytes]
+    hashes: list[bytes]
+    runs: list[openings.SealedRun]
 
 
 class Appending:
@@ -38,21 +49,37 @@ class Appending:
         base = self._base
         self._standing.require()
         keys = await base.records.active({entry.owner for entry in entries if entry.owner is not None})
-        runs = runs_of(entries, urandom(SALT_BYTES * len(entries)))
-        leaves = [leaf_of(opening) for run in runs for opening in run.openings]
-        hashes = [leaf_hash(leaf) for leaf in leaves]
         log = await tree.held(work, base.book)
         if log is None:
             raise LogHalted("the log was not begun")
+        fresh = await self._without_told(work, log, entries)
+        if len(fresh) > _MADE_HERE:
+            made = await asyncio.to_thread(self._made, log, fresh, keys)
+        else:
+            made = self._made(log, fresh, keys)
         frontier = await self._frontier(work, log)
-        pieces = frontier.append(hashes)
+        pieces = frontier.append(made.hashes)
         after = Log(log.log, log.origin, frontier.size, frontier.root())
-        await openings.insert(work, base.book, log.log, [self._sealed(log, run, keys) for run in runs])
-        await tree.grow(work, base.book, log, after, pieces, leaves)
+        await openings.insert(work, base.book, log.log, made.runs)
+        await tree.grow(work, base.book, log, after, pieces, made.leaves)
         await self._hear(work, spans)
         # If the transaction fails after all, the database has another size and root, and the edge is read anew.
         self._edge = (after.origin, after.root, frontier)
-        base.metrics.entries.labels(topic).inc(len(entries))
+        base.metrics.entries.labels(topic).inc(len(fresh))
+
+    async def _without_told(self, work: UnitOfWork, log: Log, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Return entries without the enrolments of which the log that is held tells already."""
+        enrolled = [entry.enrols for entry in entries if entry.enrols is not None]
+        if not enrolled:
+            return entries
+        untold = await devices.insert(work, self._base.book, log.log, enrolled)
+        return [entry for entry in entries if entry.enrols is None or entry.enrols in untold]
+
+    def _made(self, log: Log, entries: Sequence[Entry], keys: dict[UUID, FieldKey]) -> _Made:
+        """Return the leaves of entries, and what they commit to, sealed."""
+        runs = runs_of(entries, urandom(SALT_BYTES * len(entries)))
+        leaves = [leaf_of(opening) for run in runs for opening in run.openings]
+        return _Made(leaves, list(map(leaf_hash, leaves)), [self._sealed(log, run, keys) for run in runs])
 
     async def _frontier(self, work: UnitOfWork, log: Log) -> Frontier:
         """Return the right edge of the log that is held, to be appended to."""

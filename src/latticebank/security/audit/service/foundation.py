@@ -11,6 +11,7 @@ from latticebank.kernel.service import Context
 from latticebank.kernel.settings import BUS
 from latticebank.security.audit.service.metrics import LogMetrics
 from latticebank.security.audit.service.own_keys import OwnKeys
+from latticebank.security.identity.client import IdentityClient
 from latticebank.security.keys.client import KeysClient
 from latticebank.security.keys.wire import CustomerKey, CustomerKeyRequest
 from latticebank.values.clock import Clock
@@ -31,6 +32,7 @@ class Foundation:
     bank: str
     clock: Clock
     ids: Uuid7Source
+    identity: IdentityClient = field(repr=False)
     own_keys: OwnKeys = field(repr=False)
     records: RecordsKeys = field(repr=False)
     kept: KeptApart = field(repr=False)
@@ -54,6 +56,7 @@ class Foundation:
             settings.bank,
             context.clock,
             context.ids,
+            IdentityClient(context.transport("identity"), context.credential(NAME, "identity")),
             OwnKeys(keys),
             RecordsKeys(ask),
             KeptApart(settings.kept_folders, PUBLISHED),

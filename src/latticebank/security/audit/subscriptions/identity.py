@@ -59,7 +59,8 @@ def _entry(event: Event, bank: str, kind: str, told: Happening) -> Entry:
         "sponsor": _id(told.sponsor),
         "user": str(told.user),
     }
-    return Entry(told.user, told.device, record_of(common(event, bank) | facts))
+    enrols = told.device if event.type == events.DEVICE_ENROLLED else None
+    return Entry(told.user, told.device, record_of(common(event, bank) | facts), enrols)
 
 
 def _id(identifier: UUID | None) -> str | None:

@@ -10,6 +10,7 @@ from latticebank.kernel.transports import ServiceUnavailable
 from latticebank.security.audit.model.entries import Entry
 from latticebank.security.audit.model.gaps import Span
 from latticebank.security.audit.service.appending import Appending
+from latticebank.security.audit.service.enrolments import Enrolments
 from latticebank.security.audit.service.foundation import NAME, Foundation
 from latticebank.security.audit.service.standing import Standing
 from latticebank.security.audit.subscriptions import configuration, identity, keys, ledger, own, payments
@@ -45,8 +46,11 @@ class UnknownEvent(BankError):
 class Intake:
     """The reading end of the log: a consumer for each topic. They take turns at the tree."""
 
-    def __init__(self, foundation: Foundation, standing: Standing, appending: Appending) -> None:
+    def __init__(
+        self, foundation: Foundation, standing: Standing, enrolments: Enrolments, appending: Appending
+    ) -> None:
         self._base = foundation
+        self._enrolments = enrolments
         self._standing = standing
         self._appending = appending
         self._failures: dict[str, int] = {}
@@ -86,7 +90,8 @@ class Intake:
         else:
             entries, spans = read(events, bank)
         if entries:
-            await self._appending.append(work, topic, entries, spans)
+            before = await self._enrolments.before(entries)
+            await self._appending.append(work, topic, [*before, *entries], spans)
         for event in events:
             self._base.metrics.integrated.observe(max(0.0, (self._base.now() - event.time).total_seconds()))
 

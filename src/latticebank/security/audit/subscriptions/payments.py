@@ -50,7 +50,7 @@ def accepted(event: Event, bank: str) -> list[Entry]:
             "received_at": text_of_time(each.received_at),
             "signer": uuid_text(each.signer),
         }
-        entries.append(Entry(signer, thing, record_of(shared | facts)))
+        entries.append(Entry(signer, thing, record_of(shared | facts), None, UUID(bytes=each.device)))
     return entries
 
 
@@ -111,7 +111,8 @@ def _settled_entry(each: PaymentSettled, shared: dict[str, str | None], event: s
         }
     else:
         facts["reason"] = each.hold_reason if each.reason is None else each.reason
-    return Entry(UUID(bytes=each.signer), UUID(bytes=each.id), record_of(shared | facts))
+    device = None if each.booking_date is None else UUID(bytes=each.device)
+    return Entry(UUID(bytes=each.signer), UUID(bytes=each.id), record_of(shared | facts), None, device)
 
 
 def uuid_text(raw: bytes) -> str:

@@ -62,6 +62,14 @@ COMMENT ON COLUMN openings.things IS 'The ids of payments, batches, devices and 
 COMMENT ON COLUMN openings.sealed IS
     'personal: acts, accounts, amounts; purpose: evidence; retention: 10 years; key: records';
 
+CREATE TABLE devices (
+    book            integer     NOT NULL,
+    log             smallint    NOT NULL,
+    device          uuid        NOT NULL,
+    PRIMARY KEY (book, log, device)
+);
+COMMENT ON TABLE devices IS 'The devices whose enrolment the log has an entry of';
+
 CREATE TABLE checkpoints (
     book            integer     NOT NULL,
     log             smallint    NOT NULL,

@@ -1,0 +1,79 @@
+"""Sees to it that the log tells of a device before it tells of what the device signed.
+
+Identity and payments tell in streams of their own, and either may be late. So whoever is about to append what a device
+signed asks identity about a device that the log does not know yet, and about those that vouched for it, and appends
+their enrolments first. What identity tells of them later is then told already. The same brings the devices of an older log
+into a new one.
+"""
+
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from uuid import UUID
+
+from latticebank.security.audit.model.entries import Entry, record_of, text_of_time
+from latticebank.security.audit.service.foundation import Foundation
+from latticebank.security.audit.store import devices, tree
+from latticebank.security.identity.wire import DeviceRecord
+
+_REMEMBERED = 100_000
+_ASKED_AT_ONCE = 1_000
+
+
+class Enrolments:
+    """The devices that the log is known to tell of."""
+
+    def __init__(self, foundation: Foundation) -> None:
+        self._base = foundation
+        self._log = 0
+        self._known: set[UUID] = set()
+
+    async def before(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Return the enrolments that have to come before these entries.
+
+        Raises:
+            RemoteProblem, ServiceUnavailable: identity does not answer.
+
+        """
+        signers = {entry.signed_by for entry in entries if entry.signed_by is not None} - self._known
+        if not signers:
+            return []
+        found: list[Entry] = []
+        wanted = await self._unknown(signers)
+        while wanted:
+            asked = list(wanted)[:_ASKED_AT_ONCE]
+            records = await self._base.identity.devices(asked)
+            found = [self._entry(record) for record in records] + found
+            sponsors = {record.sponsor for record in records if record.sponsor is not None}
+            told = {entry.enrols for entry in found}
+            wanted = (wanted - set(asked)) | (await self._unknown(sponsors) - told)
+        return found
+
+    async def _unknown(self, wanted: Iterable[UUID]) -> set[UUID]:
+        """Return those of these devices of whose enrolment the log does not tell."""
+        base = self._base
+        async with base.database.read() as connection:
+            log = await tree.current(connection, base.book)
+            number = 0 if log is None else log.log
+            there = await devices.known(connection, base.book, number, list(wanted))
+        if number != self._log or len(self._known) > _REMEMBERED:
+            self._log, self._known = number, set()
+        self._known |= there
+        return set(wanted) - there
+
+    def _entry(self, record: DeviceRecord) -> Entry:
+        base = self._base
+        facts = {
+            "active_from": text_of_time(record.active_from),
+            "algorithm": record.algorithm,
+            "at": text_of_time(base.now()),
+            "bank": base.bank,
+            "device": str(record.device),
+            "document_hash": sha256(record.document.encode()).hexdigest(),
+            "enrolled_at": text_of_time(record.enrolled_at),
+            "event": f"{base.ids()}#0",
+            "kind": "device.enrolled",
+            "proposal": None if record.proposal is None else str(record.proposal),
+            "sponsor": None if record.sponsor is None else str(record.sponsor),
+            "user": str(record.user),
+        }
+        return Entry(record.user, record.device, record_of(facts), enrols=record.device)

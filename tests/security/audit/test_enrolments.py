@@ -1,0 +1,73 @@
+"""The log tells of a device before it tells of what the device signed, whichever stream comes first."""
+
+import asyncio
+
+from latticebank.security.audit.service.beginning import begin_anew
+from tests.banking.payments.counter import ok
+from tests.security.audit.hall import Hall
+from tests.security.identity.people import Device
+
+
+async def places(hall: Hall, kind: str, device: Device) -> list[int]:
+    """Where the log has entries of a kind about a device."""
+    return [
+        place
+        for place, record in enumerate(await hall.records())
+        if record["kind"] == kind and record.get("device") == str(device.id)
+    ]
+
+
+async def test_a_payment_that_comes_first_brings_the_enrolments_behind_it(hall: Hall) -> None:
+    bob = await hall.customer("bob")
+    await hall.integrated()
+    hall.write("CREATE TABLE held AS SELECT * FROM outbox WITH NO DATA", database="identity")
+    # Whatever identity tells from here on is held back until the payment is in the log.
+    hall.write(
+        """
+        CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN INSERT INTO held SELECT NEW.*; RETURN NULL; END $$;
+        CREATE TRIGGER hold BEFORE INSERT ON outbox FOR EACH ROW EXECUTE FUNCTION hold();
+        """,
+        database="identity",
+    )
+    ada = await hall.customer("ada")
+    tablet = Device(hall.ids())
+    assert (await hall.enrol(ada, tablet)).status == 201
+    ok(await hall.pay(ada, bob))
+    await hall.integrated()
+    [enrolled] = await places(hall, "device.enrolled", ada.device)
+    assert enrolled < min(await places(hall, "payment.posted", ada.device))
+    assert await hall.kinds("user.registered", user=str(ada.user)) == []
+    hall.write("DROP TRIGGER hold ON outbox; INSERT INTO outbox SELECT * FROM held", database="identity")
+    await hall.integrated()
+    assert len(await hall.kinds("user.registered", user=str(ada.user))) == 1
+    assert len(await places(hall, "device.enrolled", ada.device)) == 1
+    assert len(await places(hall, "device.enrolled", tablet)) == 1
+
+
+async def test_each_enrolment_is_told_once(hall: Hall) -> None:
+    ada, bob = await hall.customer("ada"), await hall.customer("bob")
+    ok(await hall.pay(ada, bob))
+    ok(await hall.pay(ada, bob))
+    await hall.integrated()
+    [enrolled] = await places(hall, "device.enrolled", ada.device)
+    posted = await places(hall, "payment.posted", ada.device)
+    assert len(posted) == 2
+    assert enrolled < min(posted)
+
+
+async def test_a_new_log_tells_of_the_devices_of_the_old_one(hall: Hall) -> None:
+    ada, bob = await hall.customer("ada"), await hall.customer("bob")
+    ok(await hall.pay(ada, bob))
+    await hall.integrated()
+    base = hall.log.foundation
+    await begin_anew(base.database, base.book, base.bank, base.now())
+    async with asyncio.timeout(10):
+        while not hall.rows("SELECT 1 FROM checkpoints WHERE log = 2", database="audit"):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    ok(await hall.pay(ada, bob))
+    async with asyncio.timeout(20):
+        while not await places(hall, "payment.posted", ada.device):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    [enrolled] = await places(hall, "device.enrolled", ada.device)
+    assert enrolled < min(await places(hall, "payment.posted", ada.device))
