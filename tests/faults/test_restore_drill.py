@@ -36,9 +36,9 @@ OPEN = re.compile(r"The bank is open at (http://\S+)")
 PASSPHRASE = "a drill under the bridge"
 PAYERS = ("ada", "ben", "cleo")
 CLERKS_OF_EACH = 2
-BEFORE_THE_BACKUP, AFTER_THE_BACKUP = 20, 40
+BEFORE_THE_BACKUP, AFTER_THE_BACKUP = 20, 30
 """So many payments are acknowledged before the backup begins, and after it is complete."""
-PAUSE = 0.05
+PAUSE = 0.1
 """Seconds between two payments of a clerk: enough that some are always under way, and not so many that all take long."""
 POSTED = 3
 

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from latticebank.runtime import wal
@@ -114,7 +113,7 @@ def test_a_backup_that_fails_leaves_nothing_and_spoils_no_other(server: Server, 
         (backups / ".building-abandoned").mkdir()
         binaries = binaries_of_the_wheel()
         wrong = postgres.url("postgres").replace(":", ":x", 2).replace("postgresql:x", "postgresql:")
-        with pytest.raises((BackupNotMade, psycopg.OperationalError)):
+        with pytest.raises(BackupNotMade, match="does not answer"):
             make_backup(backups, wrong, Whose("bank.test", 1), binaries, SystemClock(), lambda _: None)
     assert sorted(each.name for each in backups.iterdir()) == [made.name, "lock"]
 

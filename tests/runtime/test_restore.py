@@ -82,6 +82,19 @@ def test_after_a_restore_the_archive_goes_on_and_keeps_what_came_later_before(
         assert rows(postgres.url("postgres")) == ["before", "given up"]
 
 
+def test_a_restore_can_be_tried_while_the_bank_runs(
+    server: Server, place: Path, backups: Path, archive: Path, again: Restore
+) -> None:
+    with server(archive=archive) as postgres:
+        back_up(postgres, backups)
+        write_a_row(postgres.url("postgres"), "so far")
+        again()
+        with server(place / "restored" / "postgres") as tried:
+            assert rows(tried.url("postgres")) == ["so far"]
+        write_a_row(postgres.url("postgres"), "later")
+        assert rows(postgres.url("postgres")) == ["so far", "later"]
+
+
 def test_of_two_restores_only_one_goes_on_with_the_archive(
     server: Server, place: Path, backups: Path, archive: Path, again: Restore
 ) -> None:

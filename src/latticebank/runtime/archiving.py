@@ -232,9 +232,13 @@ class Archiving:
 
 @contextmanager
 def _told_of(archive: Path) -> Iterator[None]:
-    """Turn the operating system's refusals about the archive into `ArchiveUnavailable`."""
+    """Turn the refusals of the operating system and of the server into `ArchiveUnavailable`."""
     try:
         yield
+    except psycopg.Error as problem:
+        raise ArchiveUnavailable(
+            f"the archive {archive} could not be begun: {problem}", hint="start again"
+        ) from problem
     except (OSError, UnwritableDataFolder, DiskFull) as problem:
         said = problem.detail if isinstance(problem, BankError) else f"{problem.filename}: {problem.strerror}"
         raise ArchiveUnavailable(

@@ -202,21 +202,25 @@ def keep_newest(folder: Path, number: int, latest: Backup, archive: Archive | No
     """
     ours = [backup for backup in backups_in(folder) if backup.system == latest.system]
     old, kept = ours[:-number], ours[-number:]
-    for backup in old:
-        doomed = folder / f"{_BUILDING}{backup.name}"
-        (folder / backup.name).rename(doomed)  # half deleted, it is no backup
-        sync_folder(folder)
-        shutil.rmtree(doomed)
     pruned = 0
-    if archive is not None and archive.system == latest.system:
-        pruned = archive.prune(min(wal.position_of(backup.begin) for backup in kept) // wal.SEGMENT_BYTES)
+    with told_in_our_words(folder):
+        for backup in old:
+            doomed = folder / f"{_BUILDING}{backup.name}"
+            (folder / backup.name).rename(doomed)  # half deleted, it is no backup
+            sync_folder(folder)
+            shutil.rmtree(doomed)
+        if archive is not None and archive.system == latest.system:
+            pruned = archive.prune(min(wal.position_of(backup.begin) for backup in kept) // wal.SEGMENT_BYTES)
     return [backup.name for backup in old], pruned
 
 
 def _asked(url: str) -> tuple[int, str]:
     """How many bytes the databases have, and the version of the server."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        row = connection.execute(_SIZE).fetchone()
-        version = connection.info.parameter_status("server_version") or ""
+    try:
+        with psycopg.connect(url, autocommit=True) as connection:
+            row = connection.execute(_SIZE).fetchone()
+            version = connection.info.parameter_status("server_version") or ""
+    except psycopg.Error as error:
+        raise BackupNotMade("the database does not answer", hint="see whether the bank runs, and try again") from error
     assert row is not None
     return int(row[0]), version.split(" ", 1)[0]

@@ -93,28 +93,33 @@ def recover(
     )
 
 
-def require_whole_log(recovered: Recovered, log: Mapping[Segment, Path]) -> None:
+def written_up_to(log: Mapping[Segment, Path]) -> int:
+    """The position after the last byte of the log that is not zero; 0 where there is none."""
+    for segment in sorted(log, key=lambda each: each.number, reverse=True):
+        if written := len(log[segment].read_bytes().rstrip(b"\0")):
+            return segment.number * wal.SEGMENT_BYTES + written
+    return 0
+
+
+def require_whole_log(recovered: Recovered, log: Mapping[Segment, Path], written: int) -> None:
     """Raise `ArchiveBroken` if recovery ended where the log goes on: what follows is out of reach, though it is there.
 
-    A server that was killed may leave the beginning of one record at the end. That record was never acknowledged.
+    `written` is where the log ended when it was copied, for a bank that lives writes on. A server that was killed may leave
+    the beginning of one record at the end; that record was never acknowledged.
     """
-    here = recovered.position // wal.SEGMENT_BYTES
-    written_up_to, length = recovered.position, 0
-    for segment, path in log.items():
-        if segment.number < here:
-            continue
-        content = path.read_bytes()
-        if segment.number == here:
-            at = _first_record(recovered.position % wal.SEGMENT_BYTES)
-            length = int.from_bytes(content[at : at + _LENGTH], "little")
-        if written := len(content.rstrip(b"\0")):
-            written_up_to = max(written_up_to, segment.number * wal.SEGMENT_BYTES + written)
-    pages = (recovered.position + length) // _PAGE - (recovered.position - 1) // _PAGE
-    end_of_record = recovered.position + length + pages * _LONG_HEADER
-    if written_up_to <= (recovered.position + _LONG_HEADER if recovered.clean_end else end_of_record):
+    end = recovered.position + _LONG_HEADER  # a page may have begun
+    holding = log.get(
+        next((each for each in log if each.number == recovered.position // wal.SEGMENT_BYTES), Segment(0, 0))
+    )
+    if not recovered.clean_end and holding is not None:
+        at = _first_record(recovered.position % wal.SEGMENT_BYTES)
+        length = int.from_bytes(holding.read_bytes()[at : at + _LENGTH], "little")
+        pages = (recovered.position + length) // _PAGE - (recovered.position - 1) // _PAGE
+        end = recovered.position + length + pages * _LONG_HEADER
+    if written <= end:
         return
     raise ArchiveBroken(
-        f"the log cannot be read beyond {wal.shown(recovered.position)}, although it goes on to {wal.shown(written_up_to)}",
+        f"the log cannot be read beyond {wal.shown(recovered.position)}, although it goes on to {wal.shown(written)}",
         hint="use another copy of the archive; or restore what can be read with --to and a time before",
     )
 

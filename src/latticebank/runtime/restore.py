@@ -26,7 +26,7 @@ from latticebank.runtime.manifest import LOG, MANIFEST
 from latticebank.runtime.os_user import ServerUser, server_user
 from latticebank.runtime.postgres import SYSTEM_FOLDER
 from latticebank.runtime.premises import CLUSTER
-from latticebank.runtime.recovery import Recovered, Target, commits_after, recover, require_whole_log
+from latticebank.runtime.recovery import Recovered, Target, commits_after, recover, require_whole_log, written_up_to
 from latticebank.runtime.wal import Segment
 
 RESTORING = f"{CLUSTER}.restoring"
@@ -101,11 +101,11 @@ def restore(
 
     """
     began = time.monotonic()
-    plan = _plan(wanted)
-    progress(f"Verifying the backup {plan.backup.name}")
-    plan.backup.verified(plan.folder)
     data = data.expanduser().resolve()
     with told_in_our_words(data):
+        plan = _plan(wanted)
+        progress(f"Verifying the backup {plan.backup.name}")
+        plan.backup.verified(plan.folder)
         make_folder(data)
         if (data / CLUSTER).exists():
             raise DataFolderTaken(f"{data} has a bank already", hint="restore into another folder; nothing was changed")
@@ -206,7 +206,7 @@ def _rebuild(work: Path, plan: _Plan, lock: FolderLock, ways: _Ways) -> Recovere
     require_room(data_folder.home, needed + ROOM_FOR_A_START)
     ways.progress(f"Copying the backup and {len(plan.log)} segments of the log")
     shutil.copytree(plan.folder / COPY, data_folder.cluster, ignore=shutil.ignore_patterns(MANIFEST))
-    _put_log(plan, data_folder.cluster / LOG)
+    written = _put_log(plan, data_folder.cluster / LOG)
     _give(data_folder.cluster, user)
     ways.progress("Recovering the databases")
     try:
@@ -220,17 +220,23 @@ def _rebuild(work: Path, plan: _Plan, lock: FolderLock, ways: _Ways) -> Recovere
             f"the segment {name} is missing in the archive. {failed.detail}", hint=failed.hint
         ) from failed
     if plan.target.until is None:
-        require_whole_log(recovered, plan.log)
+        require_whole_log(recovered, plan.log, written)
     data_folder.marked(initialised=True)
     return recovered
 
 
-def _put_log(plan: _Plan, place: Path) -> None:
-    """Put what the archive has of the log over the little that is in the backup."""
+def _put_log(plan: _Plan, place: Path) -> int:
+    """Put what the archive has of the log over the little that is in the backup; up to where it goes."""
+    copied: dict[Segment, Path] = {}
     for segment, path in plan.log.items():
-        shutil.copyfile(path, place / segment.name)
+        copied[segment] = place / segment.name
+        try:
+            shutil.copyfile(path, copied[segment])
+        except FileNotFoundError:  # the bank lives, and has just completed it
+            shutil.copyfile(path.with_name(segment.name), copied[segment])
     for timeline, path in plan.archive.histories().items() if plan.archive else ():
         shutil.copyfile(path, place / wal.history_name(timeline))
+    return written_up_to(copied)
 
 
 def _give(cluster: Path, user: ServerUser) -> None:

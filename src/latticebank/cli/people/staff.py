@@ -69,14 +69,15 @@ def propose(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Propose a right for somebody else. Another member of staff has 24 hours to approve it.
+    r"""Propose a right for somebody else. Another member of staff has 24 hours to approve it.
 
     Admins propose and approve roles. Tellers and managers propose, and managers approve, the other rights.
 
     For example:
 
-        latticebank staff propose teller --for 01a1f894-d57b-77b4-bb9e-2e9dc09a2a6b
-        latticebank staff propose teller --withdraw --for 01a1f894-...
+        latticebank staff propose teller \
+            --for 01a1f894-d57b-77b4-bb9e-2e9dc09a2a6b
+        latticebank staff proposals
     """
     device = _proposed_device(right, enrolment)
     full = right if device is None else f"{DEVICE}{device.enrolment.hash}"
