@@ -150,7 +150,11 @@ def open_entries(
             found, place = found + page.items, page.next_index
         return found
 
-    lines = b"".join(msgspec.json.encode(entry) + b"\n" for entry in person.ask(read))
+    entries = person.ask(read)
+    opened = [entry for entry in entries if entry.record]
+    if len(opened) < len(entries):
+        err.print(f"{len(entries) - len(opened)} entries cannot be opened any more: their keys were destroyed.")
+    lines = b"".join(msgspec.json.encode(entry) + b"\n" for entry in opened)
     if file is None:
         sys.stdout.write(lines.decode())
         return

@@ -100,6 +100,22 @@ async def test_people_devices_and_rights_are_told(hall: Hall) -> None:
     }  # fmt: skip
 
 
+async def test_whoever_of_the_bank_reads_what_others_signed_is_told_of(hall: Hall) -> None:
+    _tessa, manager, _anna = await hall.teller()
+    await hall.log_in(manager)
+    ada, bob = await hall.customer("ada", "500.00"), await hall.customer("bob")
+    held = ok(await hall.pay(ada, bob, "60.00"), 202)["id"]
+    ok(await hall.at(f"/{held}", who=ada), 200)
+    ok(await hall.at(f"/{held}/instruction", who=ada), 200)
+    for path in ("/approvals", f"/{held}", f"/{held}/instruction"):
+        ok(await hall.at(path, who=manager), 200)
+    await hall.integrated()
+    looks = await hall.kinds("payment.read")
+    assert [(look["what"], look["by"], look["of"]) for look in looks] == [
+        (what, f"user:{manager.user}", held) for what in ("approvals", "payment", "instruction")
+    ]
+
+
 async def test_accounts_reversals_and_the_journal_are_told(hall: Hall) -> None:
     account = await hall.open("EUR", "savings")
     for act in ("freeze", "unfreeze", "close"):

@@ -109,12 +109,12 @@ async def list_history(
 @router.get("/approvals")
 async def list_approvals(
     request: Request,
-    _: Annotated[Caller, permit("payments:ReadApprovals")],
+    caller: Annotated[Caller, permit("payments:ReadApprovals")],
     limit: PageLimit = DEFAULT_PAGE,
     cursor: PageCursor = None,
 ) -> PaymentPage:
     """List the payments that wait for a manager, those that expire first in front."""
-    views = await _payments(request).held(after=_position(cursor), limit=limit + 1)
+    views = await _payments(request).held(caller, after=_position(cursor), limit=limit + 1)
     return _page(views, limit, lambda view: view.approval_expires_at or view.received_at)
 
 
@@ -123,8 +123,8 @@ async def read_payment(
     request: Request, identifier: PaymentPath, caller: Annotated[Caller, permit("payments:ReadPayment")]
 ) -> PaymentView:
     """Show a payment: a customer's own, to staff any."""
-    signer = None if _reads_any(request, caller, READ_ANY) else caller.user
-    return await _payments(request).payment(parse_uuid(identifier, "id"), signer)
+    any_one = _reads_any(request, caller, READ_ANY)
+    return await _payments(request).payment(parse_uuid(identifier, "id"), caller, any_one=any_one)
 
 
 @router.get("/{id}/instruction")
@@ -132,8 +132,8 @@ async def read_instruction(
     request: Request, identifier: PaymentPath, caller: Annotated[Caller, permit("payments:ReadInstruction")]
 ) -> InstructionView:
     """Show what was signed for a payment, and its signature: to whoever signed it, to managers and to auditors."""
-    signer = None if _reads_any(request, caller, READ_ANY_INSTRUCTION) else caller.user
-    return await _payments(request).instruction(parse_uuid(identifier, "id"), signer)
+    any_one = _reads_any(request, caller, READ_ANY_INSTRUCTION)
+    return await _payments(request).instruction(parse_uuid(identifier, "id"), caller, any_one=any_one)
 
 
 @router.get("/{id}/receipt", response_model=None)
@@ -141,8 +141,8 @@ async def read_receipt(
     request: Request, identifier: PaymentPath, caller: Annotated[Caller, permit("payments:ReadReceipt")]
 ) -> Response:
     """Give whoever may see what was signed the receipt of a posted payment: 202 until the bank's log shows it."""
-    signer = None if _reads_any(request, caller, READ_ANY_RECEIPT) else caller.user
-    answer = await _payments(request).receipt(parse_uuid(identifier, "id"), signer)
+    any_one = _reads_any(request, caller, READ_ANY_RECEIPT)
+    answer = await _payments(request).receipt(parse_uuid(identifier, "id"), caller, any_one=any_one)
     if isinstance(answer, ReceiptPending):
         later = {"Retry-After": str(RECEIPT_LATER_SECONDS)}
         return Response(_encode(answer), 202, headers=later, media_type="application/json")

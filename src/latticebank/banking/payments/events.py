@@ -16,6 +16,7 @@ SOURCE = "/latticebank/payments"
 PAYMENTS_ACCEPTED = "latticebank.payments.payments-accepted.v1"
 PAYMENTS_SETTLED = "latticebank.payments.payments-settled.v1"
 PAYMENT_DECIDED = "latticebank.payments.payment-decided.v1"
+PAYMENTS_READ = "latticebank.payments.payments-read.v1"
 MAX_TOLD = 2_000
 
 
@@ -87,3 +88,15 @@ class PaymentDecided(Struct, frozen=True):
     by: UUID | None
     device: UUID | None
     document: str | None
+
+
+class PaymentsRead(Struct, frozen=True):
+    """Somebody of the bank read what others had signed: the payments by their ids, `what` of them, and by whom.
+
+    `what` is "payment", "instruction", "receipt" or "approvals"; `by` is "user:<id>", or "operator".
+    """
+
+    payments: list[UUID]
+    what: str
+    by: str
+    session: UUID | None

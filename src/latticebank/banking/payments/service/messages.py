@@ -10,16 +10,19 @@ from latticebank.banking.payments.events import (
     MAX_TOLD,
     PAYMENT_DECIDED,
     PAYMENTS_ACCEPTED,
+    PAYMENTS_READ,
     PAYMENTS_SETTLED,
     SOURCE,
     PaymentAccepted,
     PaymentDecided,
     PaymentsAccepted,
     PaymentSettled,
+    PaymentsRead,
     PaymentsSettled,
 )
 from latticebank.banking.payments.model.payments import Batch, Choice, Decision, Hold, Kind, Payment, State
 from latticebank.documents.document import identity
+from latticebank.kernel.caller import Caller, CallerKind
 from latticebank.kernel.events import Event
 from latticebank.values.ids import Uuid7Source
 
@@ -63,6 +66,13 @@ def decided_event(ids: Uuid7Source, book: int, shard: int, signer: UUID, decisio
         decision.payment, signer, Choice(decision.choice).word, decision.decided_by, decision.device, document
     )
     return _event(ids, PAYMENT_DECIDED, decision.decided_at, decision.payment, f"{book}/{shard}", told)
+
+
+def read_event(ids: Uuid7Source, reader: Caller, what: str, payments: Sequence[UUID], at: datetime) -> Event:
+    """Return the event that tells who of the bank read what others had signed."""
+    by = f"user:{reader.user}" if reader.kind is CallerKind.USER else reader.kind.value.lower()
+    told = PaymentsRead(list(payments), what, by, reader.session)
+    return _event(ids, PAYMENTS_READ, at, payments[0], by, told)
 
 
 def settled_events(

@@ -1,7 +1,7 @@
 """The service of payments: each use case from what was sent to what is answered, and the work in the background."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from uuid import UUID
@@ -27,6 +27,7 @@ from latticebank.banking.payments.service.admission import (
 from latticebank.banking.payments.service.batches import Batches
 from latticebank.banking.payments.service.decisions import Decisions
 from latticebank.banking.payments.service.foundation import Foundation
+from latticebank.banking.payments.service.messages import read_event
 from latticebank.banking.payments.service.receipts import Receipts
 from latticebank.banking.payments.service.recovery import Recovery
 from latticebank.banking.payments.service.settlement import Settlement
@@ -46,7 +47,7 @@ from latticebank.banking.payments.wire import (
 from latticebank.documents.cash import CASH
 from latticebank.documents.document import judge
 from latticebank.documents.payment import PAYMENT
-from latticebank.kernel.caller import Caller
+from latticebank.kernel.caller import Caller, CallerKind
 from latticebank.kernel.worker import Pace, Wake, keep_working
 from latticebank.security.audit.client import AuditClient
 
@@ -153,40 +154,41 @@ class Payments:
             )
         return await self._telling.views(payments)
 
-    async def held(self, *, after: tuple[datetime, UUID] | None, limit: int) -> list[PaymentView]:
-        """Return a page of the payments that wait for a manager, those that expire first in front."""
+    async def held(self, reader: Caller, *, after: tuple[datetime, UUID] | None, limit: int) -> list[PaymentView]:
+        """Return a page of the payments that wait for a manager, those that expire first in front; an event tells of it."""
         bank = self._bank
         async with bank.database.read() as connection:
             payments = await read.held(connection, bank.book, bank.all_shards, after=after or _OLDEST, limit=limit)
+        await self._tell_of_reading(reader, "approvals", payments)
         return await self._telling.views(payments)
 
-    async def payment(self, identifier: UUID, signer: UUID | None) -> PaymentView:
-        """Return a payment; where a signer is given, only one of this signer.
+    async def payment(self, identifier: UUID, reader: Caller, *, any_one: bool) -> PaymentView:
+        """Return a payment, the reader's own or `any_one`.
 
         Raises:
             PaymentNotFound: there is none that may be told.
 
         """
-        return (await self._telling.views([await self._told(identifier, signer)]))[0]
+        return (await self._telling.views([await self._read(identifier, reader, "payment", any_one=any_one)]))[0]
 
-    async def instruction(self, identifier: UUID, signer: UUID | None) -> InstructionView:
-        """Return what was signed for a payment; where a signer is given, only for one of this signer.
+    async def instruction(self, identifier: UUID, reader: Caller, *, any_one: bool) -> InstructionView:
+        """Return what was signed for a payment, the reader's own or `any_one`.
 
         Raises:
             PaymentNotFound: there is none that may be told.
             RecordsErased: what was signed can no longer be opened.
 
         """
-        return await self._telling.instruction(await self._told(identifier, signer))
+        return await self._telling.instruction(await self._read(identifier, reader, "instruction", any_one=any_one))
 
-    async def receipt(self, identifier: UUID, signer: UUID | None) -> ReceiptAnswer:
-        """Return the receipt of a payment, as `Receipts.of`; where a signer is given, only for one of this signer.
+    async def receipt(self, identifier: UUID, reader: Caller, *, any_one: bool) -> ReceiptAnswer:
+        """Return the receipt of a payment, the reader's own or `any_one`, as `Receipts.of`.
 
         Raises:
             PaymentNotFound: there is none that may be told.
 
         """
-        return await self._receipts.of(await self._told(identifier, signer))
+        return await self._receipts.of(await self._read(identifier, reader, "receipt", any_one=any_one))
 
     async def decide(self, caller: Caller, identifier: UUID, signed: SignedDecision) -> PaymentView:
         """Return a payment as a manager's decision leaves it, as `Decisions.decide`."""
@@ -195,6 +197,20 @@ class Payments:
     async def cancel(self, caller: Caller, identifier: UUID) -> PaymentView:
         """Return a payment as its signer's cancellation leaves it, as `Decisions.cancel`."""
         return (await self._telling.views([await self.decisions.cancel(caller, identifier)]))[0]
+
+    async def _read(self, identifier: UUID, reader: Caller, what: str, *, any_one: bool) -> Payment:
+        """Return a payment for a reader. Where somebody reads what another signed an event tells of it first."""
+        payment = await self._told(identifier, None if any_one else reader.user)
+        await self._tell_of_reading(reader, what, [payment])
+        return payment
+
+    async def _tell_of_reading(self, reader: Caller, what: str, payments: Sequence[Payment]) -> None:
+        bank = self._bank
+        own = reader.user if reader.kind is CallerKind.USER else None
+        others = [payment.id for payment in payments if payment.signer != own]
+        if others:
+            async with bank.database.begin() as work:
+                work.publish(read_event(bank.ids, reader, what, others, bank.now()))
 
     def _walk_of(self, admitted: Admitted) -> Walk:
         return self._walks[self._bank.shard_of(admitted.signer)]

@@ -8,10 +8,12 @@ from msgspec import msgpack
 from latticebank.banking.payments.events import (
     PAYMENT_DECIDED,
     PAYMENTS_ACCEPTED,
+    PAYMENTS_READ,
     PAYMENTS_SETTLED,
     PaymentDecided,
     PaymentsAccepted,
     PaymentSettled,
+    PaymentsRead,
     PaymentsSettled,
 )
 from latticebank.kernel.events import Event
@@ -31,6 +33,7 @@ _KINDS = {
 
 _accepted = msgpack.Decoder(PaymentsAccepted)
 _settled = msgpack.Decoder(PaymentsSettled)
+_read = msgpack.Decoder(PaymentsRead)
 _decided = msgpack.Decoder(PaymentDecided)
 
 
@@ -78,7 +81,20 @@ def decided(event: Event, bank: str) -> list[Entry]:
     return [Entry(told.signer, told.payment, record_of(common(event, bank) | facts))]
 
 
-READINGS = {PAYMENTS_ACCEPTED: accepted, PAYMENTS_SETTLED: settled, PAYMENT_DECIDED: decided}
+def looked_at(event: Event, bank: str) -> list[Entry]:
+    """Return the entry for a look of somebody of the bank at what others had signed."""
+    told = _read.decode(event.data)
+    facts: dict[str, str | None] = {
+        "by": told.by,
+        "kind": "payment.read",
+        "of": " ".join(map(str, told.payments)),
+        "session": None if told.session is None else str(told.session),
+        "what": told.what,
+    }
+    return [Entry(None, None, record_of(common(event, bank) | facts))]
+
+
+READINGS = {PAYMENTS_ACCEPTED: accepted, PAYMENTS_SETTLED: settled, PAYMENT_DECIDED: decided, PAYMENTS_READ: looked_at}
 
 
 class _Times(dict[datetime, str]):
