@@ -18,7 +18,7 @@ from latticebank.crypto.tiles import Frontier
 from latticebank.kernel.database import Database
 from latticebank.kernel.migrations import migrate
 from latticebank.security.audit.migrations import AUDIT_TABLES
-from latticebank.security.audit.service.proving import inclusion_proofs
+from latticebank.security.audit.service.proving import TileReader
 from latticebank.security.audit.store import tree
 from latticebank.security.audit.store.tree import Log
 
@@ -89,11 +89,12 @@ async def _grown(plan: Plan, server: Server, database: Database, frontier: Front
 async def _proved(plan: Plan, database: Database, frontier: Frontier) -> dict[str, Any]:
     """Prove leaves at random, each by itself, and verify each proof."""
     log = Log(1, "benchmark.example/log", frontier.size, frontier.root())
+    reader = TileReader(database, _BOOK)
     choose, seconds = Random(6962), []
     for _ in range(plan.proofs):
         index = choose.randrange(log.size)
         began = time.perf_counter()
-        [proof] = await inclusion_proofs(database, _BOOK, log, [index], log.size)
+        [proof] = await reader.inclusion_proofs(log.log, [index], log.size)
         seconds.append(time.perf_counter() - began)
         verify_inclusion(leaf_hash(_leaf(index)), index, log.size, proof, log.root)
     return {

@@ -272,6 +272,29 @@ def consistency_proof_from(tiles: Mapping[tuple[int, int], bytes], old: int, new
     return _folded(consistency_nodes(old, new), tiles)
 
 
+def subtree_root(node: Node, tiles: Mapping[tuple[int, int], bytes]) -> bytes:
+    """Return the root of a complete subtree from the tiles by (level, number). It is the same in every later tree.
+
+    Raises:
+        TilesDamaged: the tile is missing or too short.
+
+    """
+    level, number, start, end = _place(node)
+    tile = tiles.get((level, number), b"")
+    if len(tile) < end * HASH_BYTES:
+        raise TilesDamaged(f"the tile {number} of level {level} has not {end} hashes")
+    return root_of(_hashes_of(tile[start * HASH_BYTES : end * HASH_BYTES]))
+
+
+def folded(roots: Sequence[bytes]) -> bytes:
+    """Return the hash over complete subtrees that follow each other, the largest first; at least one."""
+    # The tree over their roots is not the tree over their leaves: fold from the right.
+    hashes = list(roots)
+    while len(hashes) > 1:
+        hashes[-2:] = [root_of(hashes[-2:])]
+    return hashes[0]
+
+
 def _beside(leaf: int, height: int, size: int) -> list[tuple[int, int]]:
     """Return the spans of leaves beside the way from a complete subtree, that begins with `leaf`, up to the root."""
     spans = []
@@ -305,22 +328,7 @@ def _place(node: Node) -> tuple[int, int, int, int]:
 
 
 def _folded(needed: Needed, tiles: Mapping[tuple[int, int], bytes]) -> list[bytes]:
-    # The tree over the roots of complete subtrees, largest first, is not the tree over their leaves: fold from the right.
-    folded = []
-    for nodes in needed:
-        hashes = [_subtree_root(node, tiles) for node in nodes]
-        while len(hashes) > 1:
-            hashes[-2:] = [root_of(hashes[-2:])]
-        folded += hashes
-    return folded
-
-
-def _subtree_root(node: Node, tiles: Mapping[tuple[int, int], bytes]) -> bytes:
-    level, number, start, end = _place(node)
-    tile = tiles.get((level, number), b"")
-    if len(tile) < end * HASH_BYTES:
-        raise TilesDamaged(f"the tile {number} of level {level} has not {end} hashes")
-    return root_of(_hashes_of(tile[start * HASH_BYTES : end * HASH_BYTES]))
+    return [folded([subtree_root(node, tiles) for node in nodes]) for nodes in needed]
 
 
 def _hashes_of(tile: bytes) -> list[bytes]:
