@@ -150,7 +150,7 @@ async def pay_on(promised: Promised, person: Townsperson, payee: str, stop: asyn
             if stop.is_set():
                 return
             raise
-        assert answer.state == "posted", answer
+        assert answer.state in ("posted", "received"), answer
         promised.payments[payment.id] = (person.name, payment, answer)
         await asyncio.sleep(PAUSE)
 
@@ -236,7 +236,11 @@ async def two_payments(promised: Promised, people: dict[str, Townsperson]) -> tu
     between = datetime.now(UTC)
     for _ in range(2):
         payment = people["ada"].pays(people["ben"].account, "7.77")
-        promised.payments[payment.id] = ("ada", payment, await people["ada"].bank.transfer(payment))
+        answer = await people["ada"].bank.transfer(payment)
+        while answer.state == "received":  # the bank takes its time
+            await asyncio.sleep(0.1)
+            answer = await people["ada"].bank.payment(payment.id)
+        promised.payments[payment.id] = ("ada", payment, answer)
         made.append(payment.id)
         if len(made) == 1:
             await asyncio.sleep(0.02)
@@ -276,7 +280,7 @@ async def test_a_bank_that_lost_its_database_keeps_every_promise(
     lost: Lost, record_property: Callable[[str, object], None]
 ) -> None:
     began = time.monotonic()
-    bank, told = restored(lost, "restored")
+    bank, report = restored(lost, "restored")
     bank.command(
         "keys", "restore", str(bank.place / "keys.backup"), "--passphrase-file", str(bank.place / "passphrase")
     )
@@ -287,16 +291,20 @@ async def test_a_bank_that_lost_its_database_keeps_every_promise(
     assert found["books"]["findings"] == []
     with EmbeddedPostgres(bank.data / "postgres", archive=bank.archive) as server:
         urls = {name: server.url(name) for name in WITH_TABLES}
+        known = {row[0] for row in rows(urls["payments"], "SELECT id FROM payments")}
         posted = {row[0] for row in rows(urls["payments"], f"SELECT id FROM payments WHERE state = {POSTED}")}
         booked = {row[0] for row in rows(urls["ledger"], "SELECT id FROM transfers WHERE outcome = 0")}
-        missing = {*(set(lost.promised.payments) - posted), *(lost.promised.orders - booked)}
+        told = {payment for payment, (_, _, answer) in lost.promised.payments.items() if answer.state == "posted"}
+        missing = {*(set(lost.promised.payments) - known), *(told - posted), *(lost.promised.orders - booked)}
         assert missing == set()
         assert posted <= booked
         async with at_work(bank, server) as village:
             payers = {name: village.met_before(person) for name, person in lost.people.items()}
             await asyncio.gather(*(each.bank.login(each.email, each.password) for each in payers.values()))
             for who, payment, answer in lost.promised.payments.values():
-                assert await payers[who].bank.transfer(payment) == answer
+                now = await payers[who].bank.transfer(payment)
+                assert now.state == "posted"
+                assert answer == now or answer.state == "received"
             later = payers["ada"].pays(payers["ben"].account, "1.00")
             assert (await payers["ada"].bank.transfer(later)).state == "posted"
         assert promises_broken_by_payments(urls) == {}
@@ -305,7 +313,7 @@ async def test_a_bank_that_lost_its_database_keeps_every_promise(
         "acknowledged_payments": len(lost.promised.payments),
         "acknowledged_orders": len(lost.promised.orders),
         "lost": len(missing),
-        "seconds_to_recover_the_databases": round(told["seconds"], 2),
+        "seconds_to_recover_the_databases": round(report["seconds"], 2),
         "seconds_with_keys": round(until_whole, 2),
         "seconds_until_proved": round(until_proved, 2),
     }

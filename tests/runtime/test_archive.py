@@ -10,7 +10,9 @@ import pytest
 
 from latticebank.runtime import processes, wal
 from latticebank.runtime.archive import Archive
+from latticebank.runtime.archiving import LATE_SECONDS
 from latticebank.runtime.errors import ArchiveNotNamed, ArchiveUnavailable, ForeignArchive
+from latticebank.runtime.postgres import EmbeddedPostgres
 from latticebank.runtime.wal import Segment
 from latticebank.values.errors import InvalidValue
 from tests.runtime.conftest import OwnerMaker, Server, rows, write_a_row
@@ -75,6 +77,32 @@ def test_commits_wait_while_the_archive_cannot_be_written_and_go_on_when_it_can(
         assert not writing.is_alive()
         assert rows(url) == ["before", "during"]
         postgres.archiving.require_in_step()
+
+
+def test_a_commit_that_waits_for_long_is_seen_though_the_receiver_runs(server: Server, archive: Path) -> None:
+    with server(archive=archive) as postgres:
+        url = postgres.url("postgres")
+        write_a_row(url, "before")
+        assert postgres.archiving
+        processes.send(receivers(archive), signal.SIGSTOP)
+        writing = threading.Thread(target=write_a_row, args=(url, "during"))
+        writing.start()
+        try:
+            assert wait_until(lambda: not in_step(postgres), LATE_SECONDS + 5)
+        finally:
+            processes.send(receivers(archive), signal.SIGCONT)
+        writing.join(20)
+        assert not writing.is_alive()
+        assert in_step(postgres)
+
+
+def in_step(postgres: EmbeddedPostgres) -> bool:
+    assert postgres.archiving
+    try:
+        postgres.archiving.require_in_step()
+    except ArchiveUnavailable:
+        return False
+    return True
 
 
 def test_a_bank_whose_archive_cannot_be_written_does_not_start(server: Server, place: Path) -> None:

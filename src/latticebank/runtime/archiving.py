@@ -55,9 +55,7 @@ _RECEIVED = """
     WHERE application_name = %s
 """
 _BOUNDED = "SET statement_timeout = '3s'"
-_WAITING = """
-    SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND now() - query_start > %s * interval '1 second'
-"""
+_WAITING = "SELECT pid, query_start::text FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 
 
 class Archiving:
@@ -71,6 +69,7 @@ class Archiving:
         self._receiver: Receiver | None = None
         self._connect: Connect | None = None
         self._asking: Connection | None = None
+        self._waiting: dict[tuple[object, ...], float] = {}
 
     def open(self) -> None:
         """Lock the archive and make sure that it is the one of this data folder, before the server starts.
@@ -144,11 +143,13 @@ class Archiving:
             self._asking = self._connect()
             self._asking.execute(_BOUNDED)
         received = self._asking.execute(_RECEIVED, [STANDBY]).fetchone()
-        waiting = self._asking.execute(_WAITING, [LATE_SECONDS]).fetchone()
+        now = time.monotonic()
+        # How long a commit waits is what we see ourselves: its statement may have begun long before.
+        self._waiting = {row: self._waiting.get(row, now) for row in self._asking.execute(_WAITING).fetchall()}
         if received is None or not received[1]:
             raise ArchiveUnavailable("; ".join(self._receiver.last_words[-1:]) or "the receiver does not run")
-        if waiting is not None and waiting[0]:
-            raise ArchiveUnavailable(f"{waiting[0]} commits have waited for it for {LATE_SECONDS} seconds")
+        if any(now - since > LATE_SECONDS for since in self._waiting.values()):
+            raise ArchiveUnavailable(f"commits have waited for it for {LATE_SECONDS} seconds")
 
     def _prepare(self, connection: Connection) -> tuple[Path, int]:
         """Everything up to a folder of this timeline that is ours to go on with, and a slot; and what is written so far."""

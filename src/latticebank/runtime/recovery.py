@@ -108,12 +108,11 @@ def require_whole_log(recovered: Recovered, log: Mapping[Segment, Path], written
     the beginning of one record at the end; that record was never acknowledged.
     """
     end = recovered.position + _LONG_HEADER  # a page may have begun
-    holding = log.get(
-        next((each for each in log if each.number == recovered.position // wal.SEGMENT_BYTES), Segment(0, 0))
-    )
-    if not recovered.clean_end and holding is not None:
+    here = next((each for each in log if each.number == recovered.position // wal.SEGMENT_BYTES), None)
+    if not recovered.clean_end and here is not None:
+        content = wal.found_again(here, log[here]).read_bytes()
         at = _first_record(recovered.position % wal.SEGMENT_BYTES)
-        length = int.from_bytes(holding.read_bytes()[at : at + _LENGTH], "little")
+        length = int.from_bytes(content[at : at + _LENGTH], "little")
         pages = (recovered.position + length) // _PAGE - (recovered.position - 1) // _PAGE
         end = recovered.position + length + pages * _LONG_HEADER
     if written <= end:
@@ -129,7 +128,9 @@ def commits_after(recovered: Recovered, log: Mapping[Segment, Path], binaries: B
     count, last = 0, None
     with TemporaryDirectory() as folder:
         for segment, path in log.items():
-            (Path(folder) / segment.name).symlink_to(path)  # the last is read as if it were complete
+            (Path(folder) / segment.name).symlink_to(
+                wal.found_again(segment, path)
+            )  # the last is read as if it were complete
         for timeline in sorted({segment.timeline for segment in log}):
             numbers = [segment.number for segment in log if segment.timeline == timeline]
             start = max(recovered.position, min(numbers) * wal.SEGMENT_BYTES)

@@ -230,10 +230,7 @@ def _put_log(plan: _Plan, place: Path) -> int:
     copied: dict[Segment, Path] = {}
     for segment, path in plan.log.items():
         copied[segment] = place / segment.name
-        try:
-            shutil.copyfile(path, copied[segment])
-        except FileNotFoundError:  # the bank lives, and has just completed it
-            shutil.copyfile(path.with_name(segment.name), copied[segment])
+        shutil.copyfile(wal.found_again(segment, path), copied[segment])
     for timeline, path in plan.archive.histories().items() if plan.archive else ():
         shutil.copyfile(path, place / wal.history_name(timeline))
     return written_up_to(copied)

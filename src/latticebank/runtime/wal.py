@@ -91,6 +91,11 @@ def segments_in(folder: Path) -> dict[Segment, Path]:
     return dict(sorted(found.items()))
 
 
+def found_again(segment: Segment, path: Path) -> Path:
+    """The file of a segment that was seen at `path`: a bank that lives may have completed it since."""
+    return path if path.exists() else path.with_name(segment.name)
+
+
 def histories_in(folder: Path) -> dict[int, Path]:
     """The timelines whose history is in a folder, with the files."""
     matches = ((_HISTORY.fullmatch(path.name), path) for path in _files(folder))
