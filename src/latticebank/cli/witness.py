@@ -58,8 +58,10 @@ def witness(
         key = record.key(name, passphrase)
         app = witness_app(Witness(logs, key, record, SystemClock()))
         listener.listen(_BACKLOG)
-        out.print(f"The witness is open at http://{_bracketed(host)}:{listener.getsockname()[1]}", markup=False)
+        address = f"http://{_bracketed(host)}:{listener.getsockname()[1]}"
+        out.print(f"The witness is open at {address}", markup=False)
         out.print(key.note_key().vkey(), markup=False, soft_wrap=True)
+        out.print(f"witness {name.rpartition('/')[2]} {key.note_key().vkey()} {address}", markup=False, soft_wrap=True)
         server = uvicorn.Server(
             uvicorn.Config(
                 app,

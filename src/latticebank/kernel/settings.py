@@ -175,6 +175,8 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _refuse_together(self) -> Self:
         refusals = []
+        if self.archive is not None and not self.archive.name:
+            refusals.append(("archive", "this names no folder of its own"))
         if self.demo and not is_loopback(self.host):
             refusals.append(("demo", f"a demo bank listens on a loopback address only, not on {self.host}"))
         if self.mode == "production":

@@ -1,6 +1,7 @@
 """`latticebank register`, `login`, `logout`, `whoami`, `password` and `erase-profile`: coming, being here and leaving."""
 
 import platform
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -101,20 +102,28 @@ def become_customer(
             enrolment=person.signatory(customer).enrolment(customer.user),
         )
 
-    try:
-        registered = call(customer.address, register_with)
-    except RemoteProblem as problem:
-        if problem.code == USER_ID_TAKEN and begun is not None:
-            person.wallet.confirm(customer)
-            raise CustomerAlready("an earlier attempt succeeded", hint="log in with `latticebank login`") from problem
-        if begun is None and problem.fault not in (Fault.UNAVAILABLE, Fault.TIMEOUT, Fault.INTERNAL):
-            person.wallet.forget(customer)
-        raise
-    person.wallet.confirm(customer)
+    registered = _registered(person, customer, register_with, again=begun is not None)
     if as_json:
         write_json({**_identity(customer), "user": registered.user, "device": registered.device})
     else:
         _tell_registered(person, customer)
+
+
+def _registered(
+    person: Person, customer: Customer, register_with: Callable[[BankClient], Awaitable[Registered]], *, again: bool
+) -> Registered:
+    """Return the answer to a registration, and let the wallet know what came of it."""
+    try:
+        registered = call(customer.address, register_with)
+    except RemoteProblem as problem:
+        if problem.code == USER_ID_TAKEN and again:
+            person.wallet.confirm(customer)
+            raise CustomerAlready("an earlier attempt succeeded", hint="log in with `latticebank login`") from problem
+        if not again and problem.fault not in (Fault.UNAVAILABLE, Fault.TIMEOUT, Fault.INTERNAL):
+            person.wallet.forget(customer)
+        raise
+    person.wallet.confirm(customer)
+    return registered
 
 
 @acting
