@@ -46,7 +46,7 @@ SERVICE_ROOMS = (
 
 WORDLESS_NAMES = ("utils", "util", "helpers", "helper", "manager", "managers", "common", "misc", "data", "process")
 
-TESTS_OF_NO_ROOM = ("conformance", "faults", "e2e", "tidy", "benchmarks")
+TESTS_OF_NO_ROOM = ("conformance", "docs", "faults", "e2e", "tidy", "benchmarks")
 
 # The rules and their samples name what they forbid.
 TIDY_ITSELF = "tests/tidy"
