@@ -43,7 +43,7 @@ def judge(tmp_path: Path) -> Callable[..., Verdict]:
         code = run(Wanted(paths, policy_path, as_json=True, **options), out, out)
         told = out.getvalue()
         subjects = json.loads(told)["subjects"] if code != 2 else []
-        faults = [f"{fault['where']}: {fault['what']}" for each in subjects for fault in each["faults"]]
+        faults = [fault for each in subjects for fault in each["faults"]]
         return Verdict(code, told, faults)
 
     return judged

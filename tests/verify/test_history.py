@@ -89,6 +89,15 @@ def test_a_posting_without_evidence_is_named(year: Year) -> None:
     assert year.verdict().faults == [f"entry {index}: posting without evidence"]
 
 
+def test_no_more_than_a_hundred_faults_are_told(year: Year) -> None:
+    for _ in range(102):
+        year.pay(evidence=None)
+
+    faults = year.verdict().faults
+    assert len(faults) == 101
+    assert faults[-1] == "there are more than 100 faults: the check ended here"
+
+
 def test_a_posting_that_nobody_accepted_before_is_named(year: Year) -> None:
     signed = payment(year.phone)
     first = post(year.log, signed)

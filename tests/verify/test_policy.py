@@ -6,9 +6,8 @@ from hashlib import sha256
 
 import pytest
 
-from latticebank.verify.findings import Fault
-from latticebank.verify.notes import parse_key, parse_note
-from latticebank.verify.policy import parse_policy
+from latticebank.verify.checkpoint import parse_key, parse_note, parse_policy
+from latticebank.verify.strict import Fault
 from tests.verify.conftest import Verdict
 from tests.verify.notary import NoteKey, PublicLog
 
@@ -166,16 +165,17 @@ def test_a_key_of_another_name_kind_or_length_is_refused(name: str, material: by
         lambda note: "te\txt" + note,
         lambda note: note + "\u2014 w AAAAAAAA\n" * 64,
         lambda note: "x" * 300_000 + note,
+        lambda note: note.replace("w.example", "w\x01example"),
         lambda note: "",
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_what_is_not_a_note_is_refused(altered: Callable[[str], str]) -> None:
     note = "text\n\n\u2014 w.example AAAAAAAA\n"
-    assert parse_note(note, "").text == "text\n"
+    assert parse_note(note.encode())[0] == "text\n"
 
     with pytest.raises(Fault):
-        parse_note(altered(note), "")
+        parse_note(altered(note).encode())
 
 
 def test_a_policy_that_cannot_be_read_is_wrong_use(judge: Judge) -> None:

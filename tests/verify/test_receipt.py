@@ -125,8 +125,8 @@ def test_a_sponsor_counts_only_between_its_activation_and_its_revocation(judge: 
     assert judge(good.receipt(), good.log.policy()).faults == []
     good.shown.append(good.phones[1].revoke(good.log, -1_000))
 
-    assert "its sponsor: revoked device" in judge(good.receipt(), good.log.policy()).faults[0]
-    assert "its sponsor: device not active yet" in judge(early.receipt(), early.log.policy()).faults[0]
+    assert f"device {good.phones[1].id}: revoked device" in judge(good.receipt(), good.log.policy()).faults[0]
+    assert f"device {early.phones[1].id}: device not active yet" in judge(early.receipt(), early.log.policy()).faults[0]
 
 
 def test_a_sponsor_is_of_the_same_user_logged_before_and_has_signed(judge: Judge) -> None:
@@ -145,9 +145,9 @@ def test_a_sponsor_is_of_the_same_user_logged_before_and_has_signed(judge: Judge
     del alone["devices"][1]
 
     assert "device of another user" in "".join(judge(others.receipt(), others.log.policy()).faults)
-    assert "logged as enrolled only after it" in "".join(judge(late.receipt(), late.log.policy()).faults)
+    assert "its enrolment was logged after what it signed" in "".join(judge(late.receipt(), late.log.policy()).faults)
     assert "its sponsor did not sign" in "".join(judge(unsigned, policy).faults)
-    assert "go together" in "".join(judge(without, policy).faults)
+    assert "only one of both has signed" in "".join(judge(without, policy).faults)
     assert "its sponsor is not the device that follows" in "".join(judge(alone, policy).faults)
 
 
@@ -187,7 +187,7 @@ def test_what_is_stripped_exchanged_or_added_is_a_fault(judge: Judge, paid: tupl
 def test_a_receipt_shows_no_device_twice_and_not_too_much(judge: Judge, paid: tuple[Json, str]) -> None:
     sound, policy = paid
     for name, most, said in (
-        ("devices", 2, "there twice"),
+        ("devices", 2, "its sponsor is not the device that follows"),
         ("devices", 101, "1 to 100"),
         ("entries", 1_001, "at most 1000"),
     ):

@@ -11,16 +11,12 @@ import uvloop
 
 from latticebank.cli.console import Steps, alone, err, out, this_command, write_json
 from latticebank.cli.people.person import Json, Person, acting
-from latticebank.cli.reaching import bank_databases, settings_here, way_to
 from latticebank.client import BankClient
 from latticebank.client.log_mirror import LogMirror, Mirrored, ServedLog
 from latticebank.kernel.credential_file import operator_credential
-from latticebank.kernel.database import Database
 from latticebank.kernel.telemetry import configure_logs
 from latticebank.kernel.transports import HttpTransport
 from latticebank.security.audit.client import AuditClient
-from latticebank.security.audit.service.beginning import begin_anew
-from latticebank.security.audit.store.tree import Log
 from latticebank.security.audit.wire import LogStatus, OpenedEntry, OpenedPage
 from latticebank.values.clock import SystemClock
 from latticebank.values.errors import InvalidValue
@@ -104,6 +100,9 @@ def policy(bank_url: BankUrl = None) -> None:
 
 def status(as_json: Json = False) -> None:
     """Show how the log stands: its size, what is published, who witnesses it, and why it stands still if it does."""
+    # Who reads or copies the log does not wait for the modules that open a bank.
+    from latticebank.cli.reaching import settings_here, way_to
+
     settings = settings_here()
     configure_logs(level="warning")
 
@@ -172,6 +171,10 @@ def anew(
     The new log has an origin of its own, and its first entry names the last word of the old one. Receipts of the old log
     verify as before; whoever follows the log has to be told.
     """
+    from latticebank.cli.reaching import bank_databases, settings_here
+    from latticebank.kernel.database import Database
+    from latticebank.security.audit.service.beginning import begin_anew
+
     settings = settings_here()
     configure_logs(level="warning")
     if not sure:
@@ -179,18 +182,18 @@ def anew(
             "The present log ends for good, and everybody who follows it will see that. Begin a new one?", abort=True
         )
 
-    async def within(url: str) -> Log:
+    async def within(url: str) -> str:
         database = Database(url, application_name="latticebank-log-command", book=settings.book)
         try:
-            return await begin_anew(database, settings.book, settings.bank, SystemClock().now())
+            return (await begin_anew(database, settings.book, settings.bank, SystemClock().now())).origin
         finally:
             await database.close()
 
     steps = Steps()
     with alone(), steps.shown(), bank_databases(settings, ["audit"], steps) as urls:
         steps.done()
-        begun = uvloop.run(within(urls["audit"]))
-    out.print(f"The log is now {begun.origin}. Its keys: {this_command()} log policy", markup=False, soft_wrap=True)
+        origin = uvloop.run(within(urls["audit"]))
+    out.print(f"The log is now {origin}. Its keys: {this_command()} log policy", markup=False, soft_wrap=True)
 
 
 def _tell_status(found: LogStatus) -> None:

@@ -1,283 +1,222 @@
 """A receipt: that a payment was signed by a device of the payer that was good at the time, and stands in the log."""
 
-from collections.abc import Iterator
-from datetime import datetime, timedelta
-from types import NoneType
-from typing import Any, NamedTuple
+import re
+from datetime import timedelta
+from hashlib import sha256
+from typing import NamedTuple
 
-from latticebank.verify.checkpoint import verify_checkpoint
-from latticebank.verify.findings import Fault, Findings
-from latticebank.verify.merkle import check_inclusion
-from latticebank.verify.notes import TreeHead
-from latticebank.verify.papers import ENROLMENT, Device, Order, parse_device, parse_order, signed_by
-from latticebank.verify.policy import Policy
-from latticebank.verify.records import (
-    ACCEPTED,
-    APPROVED,
-    ENDED,
-    ENROLLED,
-    HELD,
-    POSTED,
-    REVOKED,
-    Entry,
-    committed_hash,
-    is_log_of,
-    parse_record,
-)
-from latticebank.verify.strict import exactly, parse_hashes, parse_instant, parse_json, texts
+from latticebank.verify.checkpoint import Policy, TreeHead, verify_checkpoint
+from latticebank.verify.merkle import is_included, leaf_hash
+from latticebank.verify.records import Facts, committed, parse_record
+from latticebank.verify.signatures import DEVICE_ALGORITHMS, is_signed
+from latticebank.verify.strict import Fault, Findings, exactly, parse, parse_canonical, parse_json
 
-MAX_RECEIPT_BYTES = 8_388_608
-MAX_ENTRIES = 1_000
-MAX_DEVICES = 100
-BEFORE_CREATED = timedelta(seconds=60)
-"""By how much the clock of a device may be ahead of the bank's."""
-AFTER_EXPIRY = timedelta(minutes=5)
-"""How long a document that came in time may take to be stored."""
+_MAX_ENTRIES, _MAX_DEVICES = 1_000, 100
+_BEFORE_CREATED = timedelta(seconds=60)  # the clock of a device may be ahead of the bank's
+_AFTER_EXPIRY = timedelta(minutes=5)  # what came in time may take a while to be stored
 
-_Members = dict[str, tuple[type, ...]]
-_RECEIPT: _Members = {
-    **texts("type bank payment document signature checkpoint"),
-    "in_batch": (dict, NoneType),
-    "devices": (list,),
-    "entries": (list,),
-}
-_DEVICE: _Members = {**texts("document signature"), "sponsor_signature": (str, NoneType)}
-_ENTRY: _Members = {**texts("salt record"), "index": (int,), "proof": (list,)}
-_DIFFERS = {
-    "payment": "the id of the payment",
-    "evidence_class": "the class of the evidence",
-    "evidence": "the evidence (the hash of what was signed)",
-    "debtor_account": "the account debited",
-    "creditor_account": "the account credited",
-    "amount": "the amount",
-    "currency": "the currency",
-    "device": "the device",
-    "batch": "the batch",
-}
+_RECEIPT = "type bank payment document signature:base64url in_batch:any devices:list entries:list checkpoint"
+_DEVICE = "document signature:base64url sponsor_signature:any"
+_SIGNED = "type bank id device created:time expires:time"
+_PAYMENT = f"{_SIGNED} debtor_account creditor_account creditor_name amount currency reference?"
+_CASH = f"{_SIGNED} direction till account amount currency reference?"
+_BATCH = f"{_SIGNED} debtor_account count:whole root:hash totals:any"
+_IN_BATCH = "id salt creditor_account creditor_name amount currency reference?"
+_ENROLMENT = f"{_SIGNED} user algorithm public_key:base64url sponsor?"
 
 
-class _Shown(NamedTuple):
-    """What a receipt shows, read and not yet judged."""
+class _Entry(NamedTuple):
+    place: int
+    where: str
+    facts: Facts
+
+
+class _Receipt(NamedTuple):
+    """What a receipt shows, and `expected`: what the posting of what was signed says."""
 
     bank: str
     payment: str
-    order: Order
-    devices: list[Device]
-    entries: list[Entry]
+    document: Facts
+    expected: Facts
+    devices: list[Facts]
+    entries: list[_Entry]
 
-    def about(self, kind: str, device: Device | None = None) -> list[Entry]:
-        """The entries of a kind, of one device where one is named."""
-        found = [entry for entry in self.entries if entry.facts["kind"] == kind]
-        return found if device is None else [entry for entry in found if entry.facts["device"] == device.id]
+    def about(self, kind: str, device: Facts | None = None) -> list[_Entry]:
+        """Return the entries of a kind, in the order of the log; of one device where it is named."""
+        entries = [entry for entry in self.entries if entry.facts["kind"] == kind]
+        return [entry for entry in entries if device is None or entry.facts["device"] == device["device"]]
 
 
-def verify_receipt(content: bytes, policy: Policy, findings: Findings) -> TreeHead | None:
-    """Verify a receipt; return what its checkpoint says, None where that does not hold.
-
-    Raises:
-        Fault: it cannot be read, or shows no posting.
-
-    """
-    receipt = exactly(parse_json(content, "receipt"), "receipt", _RECEIPT)
-    if receipt["type"] != "latticebank/receipt/v1":
-        raise Fault("receipt", "it is no receipt of a kind that is understood")
-    head = None
-    with findings.going_on():
-        head = verify_checkpoint(receipt["checkpoint"], policy, findings)
-        if not is_log_of(head.origin, receipt["bank"]):
-            findings.fault("checkpoint", f"{head.origin} is not a log of {receipt['bank']}")
-    order = parse_order(receipt["document"], receipt["in_batch"])
-    devices = _devices(receipt["devices"])
-    entries = _entries(receipt["entries"], head, findings)
-    shown = _Shown(receipt["bank"], receipt["payment"], order, devices, entries)
-    _check_signatures(receipt, shown, findings)
-    for entry in entries:
-        findings.faults_of(entry.where, _belonging_faults(entry, shown))
-    posting = _the_posting(shown)
-    findings.faults_of(posting.where, _posting_faults(posting, shown))
-    findings.faults_of("payment", _course_faults(posting, shown))
-    for place, device in enumerate(devices):
-        with findings.going_on():
-            sponsor = devices[place + 1] if place + 1 < len(devices) else None
-            findings.faults_of(f"device {device.id}", _device_faults(device, sponsor, posting, shown))
+def verify_receipt(content: bytes, policy: Policy, findings: Findings) -> TreeHead:
+    """Verify a receipt; return what its checkpoint says."""
+    shown = exactly(parse_json(content, "receipt"), "receipt", _RECEIPT)
+    bank, text = shown["bank"], shown["document"]
+    if shown["type"] != "latticebank/receipt/v1":
+        raise Fault("receipt: it is of no type that is understood")
+    head = verify_checkpoint(shown["checkpoint"].encode(), policy, findings)
+    of_bank = re.fullmatch(re.escape(bank) + "/log(/[2-9]|/[1-9][0-9]{1,5})?", head.origin) is not None
+    findings.require(of_bank, f"checkpoint: {head.origin} is not a log of {bank}")
+    document, expected = _parse_document(text, shown["in_batch"])
+    devices = _signed_devices(shown["devices"], findings)
+    signed = _is_signed_by(devices[0], shown["signature"], text, document["type"])
+    findings.require(signed, "signature: it is not the signature of the document by the first device")
+    entries = _proven_entries(shown["entries"], head)
+    receipt = _Receipt(bank, shown["payment"], document, expected, devices, entries)
+    postings = receipt.about("payment.posted")
+    if len(postings) != 1:
+        raise Fault(f"entries: a receipt shows one posting, not {len(postings)}")
+    _check_posting(receipt, postings[0], findings)
+    _check_entries(receipt, postings[0], findings)
+    _check_devices(receipt, postings[0], findings)
     if not findings.faults:
-        _tell(posting, shown, findings)
+        _tell(receipt, postings[0].facts, postings[0].where, findings)
     return head
 
 
-def _devices(values: list[object]) -> list[Device]:
-    if not 0 < len(values) <= MAX_DEVICES:
-        raise Fault("devices", f"a receipt shows 1 to {MAX_DEVICES} devices")
-    shown = [exactly(value, f"devices[{place}]", _DEVICE) for place, value in enumerate(values)]
-    devices = [parse_device(each["document"], f"devices[{place}]") for place, each in enumerate(shown)]
-    if len({device.id for device in devices}) != len(devices):
-        raise Fault("devices", "a device is there twice")
-    return devices
-
-
-def _entries(values: list[object], head: TreeHead | None, findings: Findings) -> list[Entry]:
-    """Return the entries that a receipt opens, in their order in the log; faults where they are not proved."""
-    if len(values) > MAX_ENTRIES:
-        raise Fault("entries", f"a receipt shows at most {MAX_ENTRIES} entries")
-    entries: dict[int, Entry] = {}
-    for place, value in enumerate(values):
-        shown = exactly(value, f"entries[{place}]", _ENTRY)
-        where = f"entry {shown['index']}"
-        if shown["index"] in entries:
-            raise Fault(where, "it is there twice")
-        leaf = committed_hash(shown["salt"], shown["record"], where)
-        entries[shown["index"]] = Entry(shown["index"], parse_record(shown["record"], where))
-        proof = parse_hashes(shown["proof"], where)
-        if head is not None:
-            with findings.going_on():
-                check_inclusion(leaf, shown["index"], head.size, proof, head.root, where)
+def _proven_entries(shown: list[object], head: TreeHead) -> list[_Entry]:
+    """Return the entries in their order: each opens its leaf, which is in the tree of the checkpoint."""
+    if len(shown) > _MAX_ENTRIES:
+        raise Fault(f"entries: a receipt shows at most {_MAX_ENTRIES} entries")
+    entries: dict[int, _Entry] = {}
+    for each in shown:
+        opened = exactly(each, "entries", "index:int salt record proof:hashes")
+        index, where = opened["index"], f"entry {opened['index']}"
+        leaf = leaf_hash(committed(opened["salt"], opened["record"], where))
+        if index in entries or not is_included(leaf, index, head.size, opened["proof"], head.root):
+            raise Fault(f"{where}: it is there twice, or its proof does not lead from what it opens to the checkpoint")
+        entries[index] = _Entry(index, where, parse_record(opened["record"], where))
     return [entries[index] for index in sorted(entries)]
 
 
-def _check_signatures(receipt: dict[str, Any], shown: _Shown, findings: Findings) -> None:
-    """Check who signed what: the first device the document, each enrolment its own device and the next one."""
-    with findings.going_on():
-        if not signed_by(shown.devices[0], receipt["document"], receipt["signature"], shown.order.context, "signature"):
-            findings.fault("signature", "it is not the signature of the document by the first device")
-    for place, device in enumerate(shown.devices):
-        where, each = f"devices[{place}]", receipt["devices"][place]
-        with findings.going_on():
-            if not signed_by(device, each["document"], each["signature"], ENROLMENT, where):
-                findings.fault(where, "its own key did not sign its enrolment")
-            sponsor = shown.devices[place + 1] if place + 1 < len(shown.devices) else None
-            if device.sponsor != (None if sponsor is None else sponsor.id):
-                findings.fault(where, "its sponsor is not the device that follows")
-            if (sponsor is None) is not (each["sponsor_signature"] is None):
-                findings.fault(where, "a sponsor and its signature go together")
-            elif sponsor and not signed_by(sponsor, each["document"], each["sponsor_signature"], ENROLMENT, where):
-                findings.fault(where, "its sponsor did not sign its enrolment")
+def _parse_document(text: str, in_batch: object) -> tuple[Facts, Facts]:
+    """Return the document that was signed, and what the posting of the payment must say."""
+    said, evidence, batch = parse_canonical(text, "document"), sha256(text.encode()).digest(), None
+    match said.get("type"), in_batch:
+        case "latticebank/payment/v1", None:
+            document = paid = exactly(said, "document", _PAYMENT)
+            evidence_class = "payment"
+        case "latticebank/cash/v1", None:
+            document = exactly(said, "document", _CASH)
+            evidence_class = "cash"
+            parties = {"deposit": ("till", "account"), "withdrawal": ("account", "till")}.get(document["direction"])
+            if parties is None:
+                raise Fault("document: its direction is neither deposit nor withdrawal")
+            paid = document | {"debtor_account": document[parties[0]], "creditor_account": document[parties[1]]}
+        case "latticebank/batch/v1", dict():
+            document = exactly(said, "document", _BATCH)
+            evidence_class, batch = "batch", document["id"]
+            shown = exactly(in_batch, "in_batch", "payment place:int count:int proof:hashes")
+            evidence, count = leaf_hash(shown["payment"].encode()), document["count"]
+            included = is_included(evidence, shown["place"], count, shown["proof"], document["root"])
+            if shown["count"] != count or not included:
+                raise Fault("in_batch: the batch that was signed does not hold this payment at this place")
+            paid = exactly(parse_canonical(shown["payment"], "in_batch"), "in_batch", _IN_BATCH)
+            paid["debtor_account"] = document["debtor_account"]
+        case _:
+            raise Fault("document: it is none that moves money, or in_batch is there and should not be, or is not")
+    expected = {name: paid[name] for name in ("debtor_account", "creditor_account", "amount", "currency")}
+    expected |= {"payment": paid["id"], "device": document["device"], "batch": batch}
+    document["document_hash"] = sha256(text.encode()).hexdigest()
+    return document, {"evidence": evidence.hex(), "evidence_class": evidence_class} | expected
 
 
-def _belonging_faults(entry: Entry, shown: _Shown) -> Iterator[str]:
-    """Yield why an entry has no place in this receipt."""
-    facts, kind = entry.facts, entry.facts["kind"]
-    if facts["bank"] != shown.bank:
-        yield "it is about another bank"
-    if kind in (ENROLLED, REVOKED):
-        if facts["device"] not in {device.id for device in shown.devices}:
-            yield "it is about another device"
-    elif kind in (ACCEPTED, HELD, APPROVED, POSTED, *ENDED):
-        whole = shown.order.posting.get("batch", shown.payment) if kind == ACCEPTED else shown.payment
-        if facts["payment"] != whole:
-            yield "it is about another payment"
-    else:
-        yield f"{kind[:40]} has no place in a receipt"
+def _signed_devices(parts: list[object], findings: Findings) -> list[Facts]:
+    """Return the device that signed the document, then the sponsor of each; both signed the enrolment."""
+    if not 0 < len(parts) <= _MAX_DEVICES:
+        raise Fault(f"devices: a receipt shows 1 to {_MAX_DEVICES} devices")
+    devices: list[Facts] = []
+    for part in reversed(parts):
+        shown = exactly(part, "devices", _DEVICE)
+        text, by_sponsor = shown["document"], shown["sponsor_signature"]
+        device = exactly(parse_canonical(text, "devices"), "devices", _ENROLMENT)
+        device["document_hash"] = sha256(text.encode()).hexdigest()
+        where, sponsor = f"device {device['device']}", devices[0] if devices else None
+        if device["type"] != "latticebank/enrolment/v1" or device["algorithm"] not in DEVICE_ALGORITHMS:
+            raise Fault(f"{where}: it is no enrolment, or its algorithm may not authorise anything")
+        if device.get("sponsor") != (sponsor and sponsor["device"]) or (sponsor is None) is not (by_sponsor is None):
+            raise Fault(f"{where}: its sponsor is not the device that follows, or only one of both has signed")
+        own = _is_signed_by(device, shown["signature"], text, device["type"])
+        findings.require(own, f"{where}: its own key did not sign its enrolment")
+        if sponsor is not None:
+            sponsored = _is_signed_by(sponsor, parse("base64url", by_sponsor, where), text, device["type"])
+            findings.require(sponsored, f"{where}: its sponsor did not sign its enrolment")
+        devices.insert(0, device)
+    return devices
 
 
-def _the_posting(shown: _Shown) -> Entry:
-    postings = shown.about(POSTED)
-    if len(postings) != 1:
-        raise Fault("entries", f"a receipt shows one posting, not {len(postings)}")
-    return postings[0]
+def _is_signed_by(device: Facts, signature: bytes, text: str, context: str) -> bool:
+    return is_signed(device["algorithm"], device["public_key"], signature, text.encode(), context.encode())
 
 
-def _posting_faults(posting: Entry, shown: _Shown) -> Iterator[str]:
-    """Yield where the posting is not what was signed."""
-    facts, order = posting.facts, shown.order
-    if "evidence" not in facts:
-        yield "posting without evidence"
-    for name, words in _DIFFERS.items():
-        if name in facts.keys() | order.posting.keys() and facts.get(name) != order.posting.get(name):
-            yield f"{words} is not the one that was signed"
-    if order.bank != shown.bank:
-        yield "what was signed is for another bank"
-    if facts["device"] != shown.devices[0].id:
-        yield "the first device is not the one that signed"
-    if facts["signer"] != shown.devices[0].user:
-        yield "the device is not the signer's"
-    received = _instant(posting, "received_at")
-    created, expires = parse_instant(order.created, "document"), parse_instant(order.expires, "document")
-    if received - created < -BEFORE_CREATED or received - expires >= AFTER_EXPIRY:
-        yield "it was not received in the time for which it was signed"
+def _check_posting(receipt: _Receipt, posting: _Entry, findings: Findings) -> None:
+    """Check that what was posted is what was signed, for this bank, and in time."""
+    document, where, facts = receipt.document, posting.where, posting.facts
+    findings.require("evidence" in facts, f"{where}: posting without evidence")
+    for name, value in receipt.expected.items():
+        findings.require(facts.get(name) == value, f"{where}: the {name} is not the one that was signed")
+    findings.require(document["bank"] == receipt.bank, "document: it was signed for another bank")
+    early, late = document["created"] - facts["received_at"], facts["received_at"] - document["expires"]
+    in_time = early <= _BEFORE_CREATED and late < _AFTER_EXPIRY
+    findings.require(in_time, f"{where}: it was not received in the time for which it was signed")
 
 
-def _course_faults(posting: Entry, shown: _Shown) -> Iterator[str]:
-    """Yield what else the log says of the payment that does not fit its posting."""
-    accepted = shown.about(ACCEPTED)
-    if len(accepted) > 1:
-        yield "it was accepted more than once"
-    for entry in accepted:
-        said = [entry.facts[name] for name in ("evidence_class", "signer", "device", "received_at", "document_hash")]
-        posted = [posting.facts[name] for name in ("evidence_class", "signer", "device", "received_at")]
-        if said != [*posted, shown.order.document_hash] or entry.index > posting.index:
-            yield f"{entry.where} does not accept it as it was posted"
-    approvals = [entry for entry in shown.about(APPROVED) if entry.index < posting.index]
-    if shown.about(HELD) and not approvals:
-        yield "it was held, and nobody approved it before it was posted"
-    for entry in shown.about(APPROVED):
-        if entry.facts["choice"] != "approve" or entry.facts["by"] == posting.facts["signer"]:
-            yield f"{entry.where} is no approval by somebody else"
-    for kind in ENDED:
-        for entry in shown.about(kind):
-            yield f"{entry.where} says {kind} of a payment that was posted"
+def _check_entries(receipt: _Receipt, posting: _Entry, findings: Findings) -> None:
+    """Check that each entry is about this payment, its batch or its devices, and fits the posting."""
+    accepted = {name: posting.facts[name] for name in ("evidence_class", "signer", "device", "received_at")}
+    accepted["document_hash"] = receipt.document["document_hash"]
+    accepted["payment"] = receipt.expected["batch"] or receipt.payment
+    for place, where, facts in receipt.entries:
+        match facts["kind"]:
+            case "device.enrolled" | "device.revoked":
+                fits = facts["device"] in {device["device"] for device in receipt.devices}
+            case "payment.accepted":
+                fits = accepted.items() <= facts.items() and place < posting.place
+            case "payment.approved":
+                by_another = facts["by"] != posting.facts["signer"]
+                fits = facts["payment"] == receipt.payment and facts["choice"] == "approve" and by_another
+            case "payment.held" | "payment.posted":
+                fits = facts["payment"] == receipt.payment
+            case _:
+                fits = False
+        fits = fits and facts["bank"] == receipt.bank
+        findings.require(fits, f"{where}: this {facts['kind'][:40]} does not fit the payment that was posted")
+    approved = any(entry.place < posting.place for entry in receipt.about("payment.approved"))
+    sound = approved or not receipt.about("payment.held")
+    findings.require(sound, "payment: it was held, and nobody approved it before it was posted")
+    findings.require(len(receipt.about("payment.accepted")) <= 1, "payment: it was accepted more than once")
 
 
-def _device_faults(device: Device, sponsor: Device | None, posting: Entry, shown: _Shown) -> Iterator[str]:
-    """Yield why a device does not count: the first one for the payment, each other one for the device before it."""
-    enrolments = shown.about(ENROLLED, device)
-    if len(enrolments) != 1:
-        yield f"the log says {len(enrolments)} times that it was enrolled"
-        return
-    enrolled = enrolments[0]
-    facts = enrolled.facts
-    said = (device.user, device.algorithm, device.document_hash, device.sponsor, device.bank)
-    if said != (*(facts.get(name) for name in ("user", "algorithm", "document_hash", "sponsor")), shown.bank):
-        yield "it was enrolled otherwise than its enrolment says"
-    if device.user != posting.facts["signer"]:
-        yield "it is the device of another user"
-    if enrolled.index > posting.index:
-        yield "its enrolment was logged after the posting"
-    place = shown.devices.index(device)
-    if place == 0:
-        yield from _standing_faults(device, _instant(posting, "received_at"), shown)
-    if sponsor is not None:
-        yield from _sponsor_faults(sponsor, enrolled, shown)
+def _check_devices(receipt: _Receipt, posting: _Entry, findings: Findings) -> None:
+    """Check that each device counted when it signed: the first the payment, each other the enrolment before it."""
+    need, signed, time = findings.require, posting, posting.facts["received_at"]
+    need(receipt.devices[0]["device"] == posting.facts["device"], "devices: the first one is not the one that signed")
+    for device in receipt.devices:
+        where, enrolments = f"device {device['device']}", receipt.about("device.enrolled", device)
+        if len(enrolments) != 1:
+            raise Fault(f"{where}: the log says {len(enrolments)} times that it was enrolled")
+        enrolled = enrolments[0]
+        facts, names = enrolled.facts, ("user", "algorithm", "sponsor", "document_hash", "bank")
+        same = all(device.get(name) == facts.get(name) for name in names)
+        need(same, f"{where}: it was enrolled otherwise than its enrolment says ({enrolled.where})")
+        need(device["user"] == posting.facts["signer"], f"{where}: it is the device of another user")
+        need(enrolled.place < signed.place, f"{where}: its enrolment was logged after what it signed ({signed.where})")
+        need(facts["active_from"] <= time, f"{where}: device not active yet when it signed ({signed.where})")
+        for entry in receipt.about("device.revoked", device):
+            need(entry.facts["user"] == device["user"], f"{where}: {entry.where} revokes it for another user")
+            need(entry.facts["revoked_at"] > time, f"{where}: revoked device: so says {entry.where}")
+        signed, time = enrolled, facts["enrolled_at"]
 
 
-def _sponsor_faults(sponsor: Device, enrolled: Entry, shown: _Shown) -> Iterator[str]:
-    for entry in shown.about(ENROLLED, sponsor):
-        if entry.index > enrolled.index:
-            yield "its sponsor was logged as enrolled only after it"
-    for fault in _standing_faults(sponsor, _instant(enrolled, "enrolled_at"), shown):
-        yield f"its sponsor: {fault}"
-
-
-def _standing_faults(device: Device, time: datetime, shown: _Shown) -> Iterator[str]:
-    """Yield why a device could not sign at a time."""
-    for entry in shown.about(ENROLLED, device):
-        if _instant(entry, "active_from") > time:
-            yield "device not active yet when it signed"
-    for entry in shown.about(REVOKED, device):
-        if entry.facts["user"] != device.user:
-            yield f"{entry.where} revokes it for another user"
-        if _instant(entry, "revoked_at") <= time:
-            yield f"revoked device: {entry.where} says so from {entry.facts['revoked_at']} on"
-
-
-def _instant(entry: Entry, name: str) -> datetime:
-    return parse_instant(entry.facts[name], entry.where)
-
-
-def _tell(posting: Entry, shown: _Shown, findings: Findings) -> None:
-    facts = posting.facts
-    parties = f"from {facts['debtor_account']} to {facts['creditor_account']}"
+def _tell(receipt: _Receipt, posting: Facts, where: str, findings: Findings) -> None:
     findings.checked += [
-        f"{len(shown.entries)} entries: each opens its leaf and is in the tree of the checkpoint",
-        f"payment {facts['payment']}: {facts['currency']} {facts['amount']} {parties}",
-        f"posted on {facts['booking_date']} (entry {posting.index})",
-        f"signed by device {facts['device']} of user {facts['signer']}, received at {facts['received_at']}",
+        f"{len(receipt.entries)} entries: each opens its leaf and is in the tree of the checkpoint",
+        "payment {payment}: {currency} {amount} from {debtor_account} to {creditor_account}".format(**posting),
+        f"posted on {posting['booking_date']} ({where})",
+        "signed by device {device} of user {signer}, received at {received_at:%Y-%m-%dT%H:%M:%SZ}".format(**posting),
     ]
-    for entry in shown.about(APPROVED):
-        findings.checked.append(f"approved by user {entry.facts['by']} ({entry.where})")
-    for device in shown.devices:
-        (enrolled,) = shown.about(ENROLLED, device)
-        by = f"by device {device.sponsor}" if device.sponsor else "by the word of the bank alone"
-        if "proposal" in enrolled.facts:
-            by += f" (proposal {enrolled.facts['proposal']})"
-        at = enrolled.facts["enrolled_at"]
-        findings.checked.append(f"device {device.id}: {device.algorithm}, enrolled {by} at {at} ({enrolled.where})")
+    for _, where, facts in receipt.about("payment.approved"):
+        findings.checked.append(f"approved by user {facts['by']} ({where})")
+    for _, where, facts in reversed(receipt.about("device.enrolled")):
+        by = f"device {facts['sponsor']}" if "sponsor" in facts else "the word of the bank alone"
+        device = f"device {facts['device']}: {facts['algorithm']}"
+        findings.checked.append(f"{device}, enrolled by {by} at {facts['enrolled_at']:%Y-%m-%dT%H:%M:%SZ} ({where})")
