@@ -13,6 +13,7 @@ from latticebank.banking.payments.service.payments import Payments
 from latticebank.banking.payments.wire import PaymentView, SignedText
 from latticebank.kernel.caller import Caller, CallerKind
 from latticebank.kernel.telemetry import Metrics
+from latticebank.security.audit.client import AuditClient
 from tests.banking.payments.counter import Counter
 from tests.security.identity.people import Person, signed
 
@@ -20,7 +21,9 @@ from tests.security.identity.people import Person, signed
 @asynccontextmanager
 async def another(counter: Counter) -> AsyncIterator[Payments]:
     """Payments as another process runs it, on the same database."""
-    payments = Payments(Foundation.of(replace(counter.bank.context, metrics=Metrics())))
+    context = counter.bank.context
+    audit = AuditClient(context.transport("audit"), context.credential("payments", "audit"))
+    payments = Payments(Foundation.of(replace(context, metrics=Metrics())), audit)
     async with payments.running():
         yield payments
 
