@@ -165,6 +165,9 @@ def open_entries(
 
 def anew(
     sure: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
+    though_sound: Annotated[
+        bool, typer.Option("--though-sound", help="Even if the present log fits all that is remembered of it.")
+    ] = False,
 ) -> None:
     """Begin a new log, where the present one can never again fit what was published of it.
 
@@ -173,7 +176,9 @@ def anew(
     """
     from latticebank.cli.reaching import bank_databases, settings_here
     from latticebank.kernel.database import Database
+    from latticebank.kernel.kept_apart import KeptApart
     from latticebank.security.audit.service.beginning import begin_anew
+    from latticebank.security.audit.service.foundation import PUBLISHED
 
     settings = settings_here()
     configure_logs(level="warning")
@@ -185,7 +190,10 @@ def anew(
     async def within(url: str) -> str:
         database = Database(url, application_name="latticebank-log-command", book=settings.book)
         try:
-            return (await begin_anew(database, settings.book, settings.bank, SystemClock().now())).origin
+            kept = KeptApart(settings.kept_folders, PUBLISHED)
+            now = SystemClock().now()
+            begun = await begin_anew(database, settings.book, settings.bank, kept, now, though_sound=though_sound)
+            return begun.origin
         finally:
             await database.close()
 

@@ -5,7 +5,7 @@ import asyncio
 from latticebank.security.audit.service.beginning import begin_anew
 from tests.banking.payments.counter import ok
 from tests.security.audit.hall import Hall
-from tests.security.identity.people import Device
+from tests.security.identity.people import Device, said, signed
 
 
 async def places(hall: Hall, kind: str, device: Device) -> list[int]:
@@ -61,7 +61,7 @@ async def test_a_new_log_tells_of_the_devices_of_the_old_one(hall: Hall) -> None
     ok(await hall.pay(ada, bob))
     await hall.integrated()
     base = hall.log.foundation
-    await begin_anew(base.database, base.book, base.bank, base.now())
+    await begin_anew(base.database, base.book, base.bank, base.kept, base.now(), though_sound=True)
     async with asyncio.timeout(10):
         while not hall.rows("SELECT 1 FROM checkpoints WHERE log = 2", database="audit"):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
@@ -71,3 +71,27 @@ async def test_a_new_log_tells_of_the_devices_of_the_old_one(hall: Hall) -> None
             await asyncio.sleep(0.05)
     [enrolled] = await places(hall, "device.enrolled", ada.device)
     assert enrolled < min(await places(hall, "payment.posted", ada.device))
+
+
+async def test_whoever_logs_in_every_day_still_gets_receipts(hall: Hall) -> None:
+    ada, bob = await hall.customer("ada"), await hall.customer("bob")
+    for _ in range(70):
+        await hall.try_log_in(ada.email, ada.password, signed(ada.device.key, hall.login_proof(ada.device)))
+    await hall.log_in(ada)
+    payment = ok(await hall.pay(ada, bob))["id"]
+    await hall.integrated()
+    assert (await hall.at(f"/{payment}/receipt", who=ada)).status == 200
+
+
+async def test_a_receipt_from_the_old_log_is_given_after_a_new_one_was_begun(hall: Hall) -> None:
+    ada, bob = await hall.customer("ada"), await hall.customer("bob")
+    payment = ok(await hall.pay(ada, bob))["id"]
+    await hall.integrated()
+    base = hall.log.foundation
+    await begin_anew(base.database, base.book, base.bank, base.kept, base.now(), though_sound=True)
+    async with asyncio.timeout(10):
+        while not hall.rows("SELECT 1 FROM checkpoints WHERE log = 2", database="audit"):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    answer = await hall.at(f"/{payment}/receipt", who=ada)
+    assert answer.status == 200
+    assert said(answer)["checkpoint"].startswith("bank.test/log\n")

@@ -94,10 +94,26 @@ async def test_people_devices_and_rights_are_told(hall: Hall) -> None:
     [revoked] = await hall.kinds("device.revoked", device=str(second.id))
     assert revoked["reason"] == "lost"
     assert {each["user"] for each in await hall.kinds("right.granted", right="auditor")} == {str(olga.user)}
-    assert len(await hall.kinds("key.created", owner=f"customer:{ada.user}")) == 2
+    made = await hall.kinds("key.created", owner=f"customer:{ada.user}")
+    assert [each["by"] for each in made] == ["Service:identity"] * 2
     assert {each["service"] for each in await hall.kinds("configuration.changed")} == {
         "keys", "identity", "ledger", "payments", "audit",
     }  # fmt: skip
+
+
+async def test_who_erased_a_profile_is_told_and_its_account_is_closed(hall: Hall) -> None:
+    ada, bob = await hall.register("ada"), await hall.register("bob")
+    ok(await hall.ask("POST", f"/api/users/{ada.user}/erasure", {"password": ada.password}, who=ada), 200)
+    ok(await hall.ask("POST", f"/api/users/{bob.user}/erasure", who="operator"), 200)
+    await hall.integrated()
+    by = {each["user"]: each["by"] for each in await hall.kinds("profile.erased")}
+    assert by == {str(ada.user): str(ada.user), str(bob.user): "operator"}
+    changed = await hall.kinds("key.changed", reason="erasure-requested")
+    assert {(each["owner"], each["by"]) for each in changed} == {
+        (f"customer:{each.user}", "Service:identity") for each in (ada, bob)
+    }
+    closed = await hall.kinds("account.closed", reason="customer-request")
+    assert [each["by"] for each in closed] == ["Service:identity"] * 2
 
 
 async def test_whoever_of_the_bank_reads_what_others_signed_is_told_of(hall: Hall) -> None:

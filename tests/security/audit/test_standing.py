@@ -19,7 +19,7 @@ from latticebank.security.audit.model.standing import (
     require_growth,
     require_same,
 )
-from latticebank.security.audit.service.beginning import begin_anew
+from latticebank.security.audit.service.beginning import LogStillSound, begin_anew
 from latticebank.security.audit.service.foundation import PUBLISHED
 from tests.banking.payments.counter import ok
 from tests.clocks import MovingClock
@@ -97,7 +97,6 @@ async def test_other_leaves_under_a_published_size_are_a_fork(hall: Hall, tmp_pa
     said_before = Remembered("bank.test/log", size, "00" * 32)
     KeptApart([tmp_path / "bank" / "kept"], PUBLISHED).replace([line_of(said_before)])
     standing = hall.log.status._standing
-    standing._examined = None
     with pytest.raises(LogHalted, match="not those that were published"):
         await standing.examine()
     before = hall.rows("SELECT size FROM logs", database="audit")
@@ -106,11 +105,47 @@ async def test_other_leaves_under_a_published_size_are_a_fork(hall: Hall, tmp_pa
     assert hall.rows("SELECT size FROM logs", database="audit") == before
 
 
+async def test_a_database_that_is_set_back_under_a_running_bank_is_noticed_before_anything_is_signed(
+    hall: Hall,
+) -> None:
+    await hall.integrated()
+    tables = ("logs", "tiles", "bundles", "openings", "checkpoints", "devices", "consumer_offsets", "spans", "gaps")
+    for table in tables:
+        hall.write(f"CREATE TABLE {table}_before AS SELECT * FROM {table}", database="audit")
+    await grow(hall)
+    published = await grow(hall)
+    for table in tables:
+        hall.write(
+            f"ALTER TABLE {table} DISABLE TRIGGER USER; DELETE FROM {table};"
+            f"INSERT INTO {table} SELECT * FROM {table}_before; ALTER TABLE {table} ENABLE TRIGGER USER",
+            database="audit",
+        )
+    await hall.open("EUR")
+    async with asyncio.timeout(20):
+        while (await status(hall))["refusal"] is None:  # noqa: ASYNC110 - nobody rings
+            await asyncio.sleep(0.05)
+    await asyncio.sleep(0.5)
+    [(size, shown)] = hall.rows("SELECT size, (SELECT size FROM checkpoints) FROM logs", database="audit")
+    assert shown <= size < published
+
+
+async def test_one_connection_suffices(urls: dict[str, str], clock: MovingClock, tmp_path: Path) -> None:
+    async with open_hall(urls, tmp_path / "bank", clock, pool_size=1) as hall:
+        await hall.is_open()
+        await hall.open_counter()
+        ada, bob = await hall.customer("ada"), await hall.customer("bob")
+        ok(await hall.pay(ada, bob))
+        await hall.integrated()
+        assert len(await hall.kinds("payment.posted")) == 1
+
+
 async def test_a_new_log_begins_by_naming_the_last_word_of_the_old_one(hall: Hall, tmp_path: Path) -> None:
     size = await grow(hall)
     old = await hall.checkpoint()
     base = hall.log.foundation
-    begun = await begin_anew(base.database, base.book, base.bank, base.now())
+    with pytest.raises(LogStillSound):
+        await begin_anew(base.database, base.book, base.bank, base.kept, base.now())
+    begun = await begin_anew(base.database, base.book, base.bank, base.kept, base.now(), though_sound=True)
     assert begun.origin == "bank.test/log/2"
     async with asyncio.timeout(10):
         while not hall.rows("SELECT 1 FROM checkpoints WHERE log = 2", database="audit"):  # noqa: ASYNC110

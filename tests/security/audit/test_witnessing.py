@@ -10,9 +10,14 @@ from secrets import token_bytes
 from typing import Any
 
 import psycopg
+import pytest
 import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 
-from latticebank.crypto.checkpoints import CosignerKey, cosigned_at
+from latticebank.crypto.checkpoints import Checkpoint, CosignerKey, LogKey, cosigned_at
 from latticebank.crypto.log_policy import parse_policy
 from latticebank.crypto.notes import parse_note
 from latticebank.values.clock import SystemClock
@@ -47,17 +52,41 @@ class Outsider:
         """Let it answer."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
         witness = Witness(self._policy, self.key, Record(self._folder), SystemClock())
-        config = uvicorn.Config(witness_app(witness), port=self.port, log_config=None, lifespan="off")
-        server = uvicorn.Server(config)
-        running = asyncio.create_task(server.serve())
-        async with asyncio.timeout(10):
-            while not server.started:  # noqa: ASYNC110 - nobody rings
-                await asyncio.sleep(0.01)
-        try:
+        async with served(witness_app(witness), self.port):
             yield
-        finally:
-            server.should_exit = True
-            await running
+
+
+class Liar(Outsider):
+    """Whoever answers in the place of a witness."""
+
+    @asynccontextmanager
+    async def claiming(self, status: int, body: str, shown: bytes | None = None) -> AsyncIterator[None]:
+        """Answer every checkpoint like this, and show this as the latest one."""
+
+        async def answer(_: Request) -> Response:
+            return PlainTextResponse(body, status)
+
+        async def show(_: Request) -> Response:
+            return PlainTextResponse("nothing", 404) if shown is None else Response(shown)
+
+        app = Starlette(routes=[Route("/add-checkpoint", answer, methods=["POST"]), Route("/{hash}/checkpoint", show)])
+        async with served(app, self.port):
+            yield
+
+
+@asynccontextmanager
+async def served(app: Starlette, port: int) -> AsyncIterator[None]:
+    """Serve an application on this machine."""
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, lifespan="off"))
+    running = asyncio.create_task(server.serve())
+    async with asyncio.timeout(10):
+        while not server.started:  # noqa: ASYNC110 - nobody rings
+            await asyncio.sleep(0.01)
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await running
 
 
 async def status(hall: Hall) -> dict[str, Any]:
@@ -82,12 +111,12 @@ async def refusal(hall: Hall) -> str:
     return str(told)
 
 
-async def founded(urls: dict[str, str], clock: MovingClock, folder: Path) -> Outsider:
+async def founded(urls: dict[str, str], clock: MovingClock, folder: Path, kind: type[Outsider] = Outsider) -> Outsider:
     """Open a bank for the first time, and return a witness that knows its log."""
     async with open_hall(urls, folder / "bank", clock) as hall:
         await hall.is_open()
         await grow(hall)
-        outsider = Outsider(folder / "witness", (await hall.read("/policy")).body)
+        outsider = kind(folder / "witness", (await hall.read("/policy")).body)
     (folder / "witnesses").write_text(outsider.policy)
     return outsider
 
@@ -151,7 +180,7 @@ async def test_a_witness_remembers_what_a_restored_bank_has_forgotten(
         async with open_hall(older, tmp_path / "bank", clock, witnesses=tmp_path / "witnesses") as hall:
             before = hall.rows("SELECT size, (SELECT max(size) FROM checkpoints) FROM logs", database="audit")
             await hall.is_open()
-            assert f"has cosigned {size} leaves" in await refusal(hall)
+            assert f"and {size} were published" in await refusal(hall)
             after = hall.rows("SELECT size, (SELECT max(size) FROM checkpoints) FROM logs", database="audit")
             assert after == before
     # It is remembered: the witness need not be there the next time.
@@ -176,8 +205,49 @@ async def test_a_witness_refuses_a_fork_and_the_log_stands_still(
         assert await grow(hall) > size
     async with outsider.awake(), open_hall(older, tmp_path / "bank", clock, witnesses=tmp_path / "witnesses") as hall:
         await hall.is_open()
-        assert "another log than this one" in await refusal(hall)
+        assert "are not those that were published" in await refusal(hall)
         published = hall.rows("SELECT max(size) FROM checkpoints", database="audit")
         await hall.open("EUR")
         await asyncio.sleep(0.5)
         assert hall.rows("SELECT max(size) FROM checkpoints", database="audit") == published
+
+
+@pytest.mark.parametrize(
+    ("status_code", "body"),
+    [(409, "9000000000000\n"), (409, ""), (422, "no"), (200, "nonsense"), (500, "")],
+    ids=["a large size", "no size", "a fork", "no cosignature", "an error"],
+)
+async def test_a_word_without_the_logs_own_signatures_stops_nothing(
+    urls: dict[str, str], clock: MovingClock, tmp_path: Path, status_code: int, body: str
+) -> None:
+    outsider = await founded(urls, clock, tmp_path, Liar)
+    other = LogKey.generate().sign(Checkpoint("bank.test/log", 9_000_000, b"\x07" * 32), clock.now())
+    assert isinstance(outsider, Liar)
+    async with (
+        outsider.claiming(status_code, body, other),
+        open_hall(urls, tmp_path / "bank", clock, witnesses=tmp_path / "witnesses") as hall,
+    ):
+        await hall.is_open()
+        size = await grow(hall)
+        told = await status(hall)
+        assert (told["refusal"], told["published_size"]) == (None, size)
+        assert told["witnesses"][0]["trouble"]
+
+
+async def test_a_bank_that_died_before_it_published_what_was_cosigned_goes_on(
+    urls: dict[str, str], clock: MovingClock, tmp_path: Path
+) -> None:
+    outsider = await founded(urls, clock, tmp_path)
+    async with outsider.awake():
+        async with open_hall(urls, tmp_path / "bank", clock, witnesses=tmp_path / "witnesses") as hall:
+            await hall.is_open()
+            await grow(hall)
+            # The database refuses what is to be published: the witness has cosigned it by then.
+            with hall.out_of_order("audit", "checkpoints"):
+                await hall.open("EUR")
+                await asyncio.sleep(1)
+        async with open_hall(urls, tmp_path / "bank", clock, witnesses=tmp_path / "witnesses") as hall:
+            await hall.is_open()
+            await grow(hall)
+            assert (await status(hall))["refusal"] is None
+            assert await cosigned(hall, outsider)

@@ -32,7 +32,8 @@ async def read_policy(request: Request, _: Annotated[Caller, permit("audit:ReadL
 @router.get("/tile/{path:path}", response_model=None, responses={200: {"content": {OCTETS: {}}}})
 async def read_tile(request: Request, _: Annotated[Caller, permit("audit:ReadLog")]) -> Response:
     """Show a tile of hashes (`0/x001/234`, `0/001.p/17`) or a bundle of entries (`entries/001`)."""
-    level, _slash, path = request.path_params["path"].partition("/")
+    # Not the parameter of the route, which would pass over a line feed at the end.
+    level, _slash, path = request.scope["path"].removeprefix(f"{router.prefix}/tile/").partition("/")
     reading = rooms(request).reading
     if level == _ENTRIES:
         content = await reading.bundle(parse_tile_path(0, path))

@@ -48,11 +48,11 @@ class Rooms:
         standing = Standing(base)
         witnessing = Witnessing(base, standing, witnesses)
         appending = Appending(base, standing)
-        publishing = Publishing(base, standing, witnessing)
+        publishing = Publishing(base, standing, witnessing, appending)
         return cls(
             base,
             witnessing,
-            Background(base, standing, appending, publishing),
+            Background(base, standing, publishing),
             Intake(base, standing, Enrolments(base), appending),
             Reading(base, publishing, witnesses),
             Proving(base),
@@ -71,8 +71,15 @@ def _witnesses(policy: Path | None) -> list[NamedWitness]:
     if policy is None:
         return []
     try:
-        return list(parse_policy(policy.read_bytes()).witnesses)
+        named = list(parse_policy(policy.read_bytes()).witnesses)
     except OSError as error:
         raise InvalidSettings(
             f"witnesses (LATTICEBANK_WITNESSES): {policy} cannot be read: {error.strerror}", field="witnesses"
         ) from error
+    if silent := [witness.name for witness in named if witness.url is None]:
+        raise InvalidSettings(
+            f"witnesses (LATTICEBANK_WITNESSES): {policy} names no address of {', '.join(silent)}",
+            field="witnesses",
+            hint="write it at the end of the line: witness <name> <key> <address>",
+        )
+    return named

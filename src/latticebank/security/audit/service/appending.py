@@ -52,6 +52,7 @@ class Appending:
         log = await tree.held(work, base.book)
         if log is None:
             raise LogHalted("the log was not begun")
+        self._standing.require_reached(log)
         fresh = await self._without_told(work, log, entries)
         if len(fresh) > _MADE_HERE:
             made = await asyncio.to_thread(self._made, log, fresh, keys)

@@ -3,8 +3,6 @@
 from collections.abc import Coroutine, Iterator
 
 from latticebank.kernel.worker import Pace, Wake, keep_working
-from latticebank.security.audit.service.appending import Appending
-from latticebank.security.audit.service.beginning import write_first_entry
 from latticebank.security.audit.service.foundation import Foundation
 from latticebank.security.audit.service.publishing import Publishing
 from latticebank.security.audit.service.standing import Standing
@@ -17,12 +15,9 @@ _PUBLISHING_PACE = Pace(idle=0.25, linger=0.1, longest_failure=10.0)
 class Background:
     """The work of audit. Nothing is appended before the log was held against what was published of it."""
 
-    def __init__(
-        self, foundation: Foundation, standing: Standing, appending: Appending, publishing: Publishing
-    ) -> None:
+    def __init__(self, foundation: Foundation, standing: Standing, publishing: Publishing) -> None:
         self._base = foundation
         self._standing = standing
-        self._appending = appending
         self._publishing = publishing
 
     def work(self) -> Iterator[Coroutine[None, None, None]]:
@@ -41,7 +36,6 @@ class Background:
         if not self._standing.ready.is_set():
             await self._publishing.greet()
             self._standing.ready.set()
-        log = await self._standing.examine()
-        if log.size == 0:
-            await write_first_entry(self._base, self._appending)
+        if self._standing.refusal is not None:
+            await self._standing.examine()
         return await self._publishing.step()

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from uuid import UUID
 
+from latticebank.kernel.database import UnitOfWork
 from latticebank.security.audit.model.entries import Entry, record_of, text_of_time
 from latticebank.security.audit.service.foundation import Foundation
 from latticebank.security.audit.store import devices, tree
@@ -27,7 +28,7 @@ class Enrolments:
         self._log = 0
         self._known: set[UUID] = set()
 
-    async def before(self, entries: Sequence[Entry]) -> list[Entry]:
+    async def before(self, work: UnitOfWork, entries: Sequence[Entry]) -> list[Entry]:
         """Return the enrolments that have to come before these entries.
 
         Raises:
@@ -38,23 +39,22 @@ class Enrolments:
         if not signers:
             return []
         found: list[Entry] = []
-        wanted = await self._unknown(signers)
+        wanted = await self._unknown(work, signers)
         while wanted:
             asked = list(wanted)[:_ASKED_AT_ONCE]
             records = await self._base.identity.devices(asked)
             found = [self._entry(record) for record in records] + found
             sponsors = {record.sponsor for record in records if record.sponsor is not None}
             told = {entry.enrols for entry in found}
-            wanted = (wanted - set(asked)) | (await self._unknown(sponsors) - told)
+            wanted = (wanted - set(asked)) | (await self._unknown(work, sponsors) - told)
         return found
 
-    async def _unknown(self, wanted: Iterable[UUID]) -> set[UUID]:
+    async def _unknown(self, work: UnitOfWork, wanted: Iterable[UUID]) -> set[UUID]:
         """Return those of these devices of whose enrolment the log does not tell."""
-        base = self._base
-        async with base.database.read() as connection:
-            log = await tree.current(connection, base.book)
-            number = 0 if log is None else log.log
-            there = await devices.known(connection, base.book, number, list(wanted))
+        book = self._base.book
+        log = await tree.current(work.connection, book)
+        number = 0 if log is None else log.log
+        there = await devices.known(work.connection, book, number, list(wanted))
         if number != self._log or len(self._known) > _REMEMBERED:
             self._log, self._known = number, set()
         self._known |= there

@@ -13,6 +13,7 @@ from latticebank.security.audit.model.entries import Opening
 from latticebank.security.audit.service.foundation import Foundation
 from latticebank.security.audit.service.sealing import open_run
 from latticebank.security.audit.store import openings, published, tree
+from latticebank.security.audit.store.tree import Log
 from latticebank.security.audit.wire import MAX_ENTRIES_PROVED, Proofs, ProvenEntry
 from latticebank.values.errors import BankError, Fault
 
@@ -64,7 +65,7 @@ class Proving:
         self._reader = TileReader(foundation.database, foundation.book)
 
     async def proofs(self, owner: UUID, things: Sequence[UUID]) -> Proofs:
-        """Return all entries about these things of an owner, with their proofs.
+        """Return all entries about these things of an owner, with their proofs: from the log that tells of the first.
 
         Raises:
             TooMuchToProve: there are too many.
@@ -73,12 +74,21 @@ class Proving:
         """
         base = self._base
         async with base.database.read() as connection:
-            log = await tree.current(connection, base.book)
-            newest = None if log is None else await published.newest(connection, base.book, log.log)
-            runs = [] if log is None else await openings.about(
-                connection, base.book, log.log, owner, things, MAX_RUNS + 1
-            )  # fmt: skip
-        if log is None or newest is None:
+            logs = await tree.all_of(connection, base.book)
+        best = Proofs("", [], pending=True)
+        for log in logs:
+            found = await self._in_log(log, owner, things)
+            if any(str(things[0]) in _about.decode(entry.record).things() for entry in found.entries):
+                return found
+            best = best if best.checkpoint else found
+        return best
+
+    async def _in_log(self, log: Log, owner: UUID, things: Sequence[UUID]) -> Proofs:
+        base = self._base
+        async with base.database.read() as connection:
+            newest = await published.newest(connection, base.book, log.log)
+            runs = await openings.about(connection, base.book, log.log, owner, things, MAX_RUNS + 1)
+        if newest is None:
             return Proofs("", [], pending=True)
         if len(runs) > MAX_RUNS:
             raise TooMuchToProve("there are too many entries about this", field="things")

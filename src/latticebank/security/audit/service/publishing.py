@@ -5,7 +5,8 @@ can lead to a second tree of that size.
 """
 
 from latticebank.crypto.checkpoints import Checkpoint
-from latticebank.kernel.worker import Wake
+from latticebank.security.audit.service.appending import Appending
+from latticebank.security.audit.service.beginning import write_first_entry
 from latticebank.security.audit.service.foundation import Foundation
 from latticebank.security.audit.service.standing import Standing
 from latticebank.security.audit.service.witnessing import Witnessing
@@ -26,27 +27,29 @@ class NothingPublished(BankError):
 class Publishing:
     """The signing end of the log. Of several processes one signs at a time."""
 
-    def __init__(self, foundation: Foundation, standing: Standing, witnessing: Witnessing) -> None:
+    def __init__(
+        self, foundation: Foundation, standing: Standing, witnessing: Witnessing, appending: Appending
+    ) -> None:
         self._base = foundation
         self._standing = standing
+        self._appending = appending
         self._witnessing = witnessing
-        self.wake = Wake()
 
     async def greet(self) -> None:
-        """Have the newest checkpoint cosigned before anything is appended: a witness may know more than the database.
+        """Learn from the witnesses what was published of this log, before anything is appended to it.
 
         Raises:
-            LogHalted: one does.
+            LogHalted: it does not fit that.
 
         """
         log = await self._standing.examine()
+        shown = await self._witnessing.latest(log)
         async with self._base.database.read() as connection:
-            newest = await published.newest(connection, self._base.book, log.log)
-        if newest is not None:
-            await self._witnessing.cosign(log, _without_cosignatures(newest))
+            for checkpoint in shown:
+                await self._standing.confront(connection, log, checkpoint)
 
     async def step(self) -> int:
-        """Publish the tree as it stands if it has grown, or has further cosignatures; return whether it was published.
+        """Publish the tree as it stands if it has grown, or can have further cosignatures; return whether it has grown.
 
         Raises:
             LogHalted: it does not fit what was published before.
@@ -54,28 +57,26 @@ class Publishing:
 
         """
         base = self._base
-        examined = await self._standing.examine()
         async with base.database.begin() as work:
             if not await published.become_signer(work, base.book):
                 return 0
             log = await tree.current(work.connection, base.book)
-            if log is None or log.origin != examined.origin:
+            assert log is not None, "it was examined"
+            if log.size == 0:
+                await write_first_entry(base, self._appending, work, log)
                 return 1
             newest = await published.newest(work.connection, base.book, log.log)
-            if newest is not None and newest.size == log.size:
-                if not self._witnessing.lacks(newest):
-                    return 0
-                further = await self._witnessing.cosign(log, newest)
-                if further.note != newest.note:
-                    await published.add_cosignatures(work, base.book, log.log, further)
+            grown = newest is None or newest.size != log.size
+            if not grown and (newest is None or not self._witnessing.lacks(newest)):
                 return 0
-            if log.size == 0:
-                return 0
-            checkpoint = await self._witnessing.cosign(log, await self._signed(log))
-            await published.publish(work, base.book, log.log, checkpoint, base.now())
+            await self._standing.require_fit(work.connection, log)
+            checkpoint = await self._signed(log) if grown or newest is None else newest
+            shown = await self._witnessing.cosign(work, log, checkpoint)
+            if shown != newest:
+                await published.publish(work, base.book, log.log, shown, base.now())
         base.metrics.size.set(log.size)
-        base.metrics.published.set(checkpoint.size)
-        return 1
+        base.metrics.published.set(shown.size)
+        return int(grown)
 
     async def newest(self) -> Published:
         """Return the checkpoint that was published last.
@@ -93,13 +94,6 @@ class Publishing:
         return found
 
     async def _signed(self, log: Log) -> Published:
-        await self._standing.remember(log)
-        note = self._base.own_keys.log.sign(Checkpoint(log.origin, log.size, log.root), self._base.now())
-        return Published(log.size, note)
-
-
-def _without_cosignatures(checkpoint: Published) -> Published:
-    """Return a checkpoint with the signatures of its log only: its first two."""
-    text, _, lines = checkpoint.note.partition(b"\n\n")
-    own = lines.split(b"\n")[:2]
-    return Published(checkpoint.size, text + b"\n\n" + b"".join(line + b"\n" for line in own))
+        checkpoint = Checkpoint(log.origin, log.size, log.root)
+        await self._standing.remember(log, checkpoint)
+        return Published(log.size, self._base.own_keys.log.sign(checkpoint, self._base.now()))

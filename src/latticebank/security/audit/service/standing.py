@@ -1,13 +1,18 @@
-"""Holds the log in the database against what was published of it, before anything follows from it."""
+"""Holds the log in the database against what was said of it: before it is opened, and before each signature.
+
+What was said is remembered outside of the database, and by witnesses. A witness is believed if it shows the log's own
+signatures for what it says; whoever merely claims something stops nothing.
+"""
 
 import asyncio
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from latticebank.crypto.checkpoints import Checkpoint
 from latticebank.crypto.tiles import root_from, root_nodes, tiles_for
 from latticebank.kernel.transports import ServiceUnavailable
 from latticebank.security.audit.model.standing import (
-    NEW_LOG,
     LogHalted,
     Remembered,
     line_of,
@@ -28,10 +33,9 @@ class Standing:
 
     def __init__(self, foundation: Foundation) -> None:
         self._base = foundation
-        self._examined: str | None = None
         self._halt: LogHalted | None = None
-        self._witnessed: str | None = None
-        self._said: dict[str, Remembered] = {}
+        self._contradicted: set[str] = set()
+        self._reached: dict[str, int] = {}
         self.ready = asyncio.Event()
         """Set once the log was held against the memory of the bank and of its witnesses."""
 
@@ -44,7 +48,7 @@ class Standing:
         """Return if the log may go on.
 
         Raises:
-            LogHalted: it does not fit what was published of it.
+            LogHalted: it does not fit what was said of it.
             ServiceUnavailable: that is not known yet.
 
         """
@@ -53,59 +57,90 @@ class Standing:
         if not self.ready.is_set():
             raise ServiceUnavailable("audit has not looked at its log yet", hint="try again in a moment")
 
-    async def contradict(self, log: Log, size: int, why: str) -> LogHalted:
-        """Let nothing follow from this log any more: a witness has seen another, of `size` leaves; 0 if it did not say."""
-        halted = LogHalted(why, hint=NEW_LOG)
-        self._stop(halted)
-        self._witnessed = log.origin
-        known = self._said.get(log.origin)
-        if known is None or size > known.size:
-            self._said[log.origin] = Remembered(log.origin, size)
-            await self._keep()
-        return halted
-
-    async def examine(self) -> Log:
-        """Return the log, begun if need be, once it was held against all that was published of it.
+    def require_reached(self, log: Log) -> None:
+        """Return if the log that is held has at least what this process knows to be published.
 
         Raises:
-            LogHalted: it does not fit.
-            KeptApartUnavailable: what was published cannot be read.
-            DatabaseUnavailable: the database is down.
+            LogHalted: somebody has set the database back.
 
         """
-        log = await self._current()
-        if self._halt is not None and log.origin == self._witnessed:
-            raise LogHalted(self._halt.detail, hint=self._halt.hint)
-        if self._halt is None and log.origin == self._examined:
-            return log
         try:
-            self._said = remembered_in(await asyncio.to_thread(self._base.kept.lines))
-            if (said := self._said.get(log.origin)) is not None:
-                require_growth(log.size, said)
-                require_same(await self.root_at(log, said.size), said)
+            require_growth(log.size, Remembered(log.origin, self._reached.get(log.origin, 0)))
         except LogHalted as why:
             self._stop(why)
             raise
-        self._examined, self._halt = log.origin, None
-        self._base.metrics.halted.set(0)
+
+    async def examine(self) -> Log:
+        """Return the log, begun if need be, once it was held against all that was said of it.
+
+        Raises:
+            LogHalted: it does not fit.
+            KeptApartUnavailable: what was said cannot be read.
+            DatabaseUnavailable: the database is down.
+
+        """
+        await self._begin()
+        async with self._base.database.read() as connection:
+            log = await tree.current(connection, self._base.book)
+            assert log is not None, "it was begun"
+            await self.require_fit(connection, log)
         return log
 
-    async def remember(self, log: Log) -> None:
-        """Make durable, outside of the database, that a tree is about to be signed.
+    async def require_fit(self, connection: AsyncConnection, log: Log) -> None:
+        """Return if a log fits what was said of it.
+
+        Raises:
+            LogHalted: it does not; nothing goes on until it does.
+            KeptApartUnavailable: what was said cannot be read.
+
+        """
+        if self._halt is not None and log.origin in self._contradicted:
+            raise LogHalted(self._halt.detail, hint=self._halt.hint)
+        try:
+            said = remembered_in(await asyncio.to_thread(self._base.kept.lines)).get(log.origin)
+            if said is not None:
+                await hold_against(connection, self._base.book, log, said)
+                self._reached[log.origin] = said.size
+        except LogHalted as why:
+            self._stop(why)
+            raise
+        self._halt = None
+        self._base.metrics.halted.set(0)
+
+    async def confront(self, connection: AsyncConnection, log: Log, signed: Checkpoint) -> None:
+        """Hold a log against what it has signed, as somebody shows it, and remember that.
+
+        Raises:
+            LogHalted: the log has signed what it does not have: nothing follows from it any more.
+            KeptApartUnavailable: it cannot be remembered.
+
+        """
+        said = Remembered(log.origin, signed.size, signed.root.hex())
+        try:
+            await hold_against(connection, self._base.book, log, said)
+        except LogHalted as why:
+            self._contradicted.add(log.origin)
+            self._stop(why)
+            await asyncio.to_thread(self._base.kept.append, line_of(said))
+            raise
+        await self.remember(log, signed)
+
+    async def remember(self, log: Log, checkpoint: Checkpoint) -> None:
+        """Make durable, outside of the database, that a tree of a log was signed or is about to be.
 
         Raises:
             KeptApartUnavailable: it cannot be written, and so nothing may be signed.
 
         """
-        self._said[log.origin] = Remembered(log.origin, log.size, log.root.hex())
-        await self._keep()
+        await asyncio.to_thread(self._write, Remembered(log.origin, checkpoint.size, checkpoint.root.hex()))
+        self._reached[log.origin] = max(checkpoint.size, self._reached.get(log.origin, 0))
 
-    async def root_at(self, log: Log, size: int) -> bytes:
-        """Return the root of the first leaves of a log."""
-        places = [(tile.level, tile.number) for tile in tiles_for(root_nodes(size), log.size)]
-        async with self._base.database.read() as connection:
-            found = await tree.tiles(connection, self._base.book, log.log, places)
-        return root_from(found, size)
+    def _write(self, said: Remembered) -> None:
+        kept = self._base.kept
+        known = remembered_in(kept.lines())
+        if said.origin not in known or known[said.origin].size <= said.size:
+            known[said.origin] = said
+            kept.replace([line_of(each) for each in known.values()])
 
     def _stop(self, why: LogHalted) -> None:
         if self._halt is None:
@@ -113,18 +148,22 @@ class Standing:
         self._halt = why
         self._base.metrics.halted.set(1)
 
-    async def _keep(self) -> None:
-        lines = [line_of(said) for said in self._said.values()]
-        await asyncio.to_thread(self._base.kept.replace, lines)
-
-    async def _current(self) -> Log:
+    async def _begin(self) -> None:
         base = self._base
         async with base.database.read() as connection:
             found = await tree.current(connection, base.book)
         if found is None:
             async with base.database.begin() as work:
                 await tree.begin(work, base.book, FIRST, origin_of(base.bank, FIRST), base.now())
-            async with base.database.read() as connection:
-                found = await tree.current(connection, base.book)
-            assert found is not None, "it was begun just now"
-        return found
+
+
+async def hold_against(connection: AsyncConnection, book: int, log: Log, said: Remembered) -> None:
+    """Return if a log begins with what was said of it.
+
+    Raises:
+        LogHalted: it does not.
+
+    """
+    require_growth(log.size, said)
+    places = [(tile.level, tile.number) for tile in tiles_for(root_nodes(said.size), log.size)]
+    require_same(root_from(await tree.tiles(connection, book, log.log, places), said.size), said)

@@ -10,12 +10,12 @@ from latticebank.kernel.database import UnitOfWork
 from latticebank.security.audit.model.gaps import Span
 
 _SIGNER = "SELECT pg_try_advisory_xact_lock(hashtextextended('log-signer', %(book)s))"
-_INSERT = """
+_PUBLISH = """
     INSERT INTO checkpoints (book, log, size, note, published_at) VALUES (%(book)s, %(log)s, %(size)s, %(note)s, %(at)s)
+    ON CONFLICT (book, log) DO UPDATE
+    SET size = EXCLUDED.size, note = EXCLUDED.note, published_at = EXCLUDED.published_at
 """
-_COSIGN = "UPDATE checkpoints SET note = %(note)s WHERE book = %(book)s AND log = %(log)s AND size = %(size)s"
-NEWEST = "SELECT size, note FROM checkpoints WHERE book = %s AND log = %s ORDER BY size DESC LIMIT 1"
-"""The newest checkpoint of a log, for `Database.fetch`."""
+_NEWEST = "SELECT size, note FROM checkpoints WHERE book = %s AND log = %s"
 _COSIGNED = """
     INSERT INTO witnesses (book, log, name, size) VALUES (%(book)s, %(log)s, %(name)s, %(size)s)
     ON CONFLICT (book, log, name) DO UPDATE SET size = EXCLUDED.size
@@ -49,20 +49,14 @@ async def become_signer(work: UnitOfWork, book: int) -> bool:
 
 async def newest(connection: AsyncConnection, book: int, log: int) -> Published | None:
     """Return the checkpoint of a log that was published last."""
-    row = (await connection.exec_driver_sql(NEWEST, (book, log))).one_or_none()
+    row = (await connection.exec_driver_sql(_NEWEST, (book, log))).one_or_none()
     return None if row is None else Published(row.size, bytes(row.note))
 
 
 async def publish(work: UnitOfWork, book: int, log: int, checkpoint: Published, at: datetime) -> None:
-    """Keep a checkpoint: from the end of the transaction on it is public."""
+    """Show a checkpoint in the place of the last one; one of the same size has further cosignatures."""
     facts = {"book": book, "log": log, "size": checkpoint.size, "note": checkpoint.note, "at": at}
-    await work.connection.exec_driver_sql(_INSERT, facts)
-
-
-async def add_cosignatures(work: UnitOfWork, book: int, log: int, checkpoint: Published) -> None:
-    """Put a note with further cosignatures in the place of the one that was published."""
-    facts = {"book": book, "log": log, "size": checkpoint.size, "note": checkpoint.note}
-    await work.connection.exec_driver_sql(_COSIGN, facts)
+    await work.connection.exec_driver_sql(_PUBLISH, facts)
 
 
 async def cosigned(work: UnitOfWork, book: int, log: int, name: str, size: int) -> None:

@@ -42,6 +42,7 @@ class Growth(NamedTuple):
     content: bytes
 
 
+_ALL = "SELECT log, origin, size, root FROM logs WHERE book = %(book)s ORDER BY log DESC"
 _CURRENT = "SELECT log, origin, size, root FROM logs WHERE book = %(book)s ORDER BY log DESC LIMIT 1"
 _BEGIN = """
     INSERT INTO logs (book, log, origin, root, begun_at) VALUES (%(book)s, %(log)s, %(origin)s, %(root)s, %(now)s)
@@ -78,6 +79,12 @@ async def current(connection: AsyncConnection, book: int) -> Log | None:
     """Return the log of a bank, None before it was begun."""
     row = (await connection.exec_driver_sql(_CURRENT, {"book": book})).one_or_none()
     return None if row is None else Log(row.log, row.origin, row.size, bytes(row.root))
+
+
+async def all_of(connection: AsyncConnection, book: int) -> list[Log]:
+    """Return the logs of a bank, the present one first."""
+    rows = await connection.exec_driver_sql(_ALL, {"book": book})
+    return [Log(row.log, row.origin, row.size, bytes(row.root)) for row in rows]
 
 
 async def held(work: UnitOfWork, book: int) -> Log | None:

@@ -12,6 +12,7 @@ from latticebank.security.identity import events
 from latticebank.security.identity.events import Happening
 
 _GRANT = "grant"
+_OPERATOR = "operator"
 _KINDS = {
     events.USER_REGISTERED: "user.registered",
     events.LOGGED_IN: "login",
@@ -24,6 +25,8 @@ _KINDS = {
     events.DEVICE_ENROLLED: "device.enrolled",
     events.DEVICE_REVOKED: "device.revoked",
 }
+
+_ABOUT_A_DEVICE = (events.DEVICE_ENROLLED, events.DEVICE_REVOKED)
 
 _happening = json.Decoder(Happening)
 
@@ -46,7 +49,7 @@ def _entry(event: Event, bank: str, kind: str, told: Happening) -> Entry:
     facts = {
         "active_from": _time(told.active_from),
         "algorithm": told.algorithm,
-        "by": _id(told.by),
+        "by": _OPERATOR if told.by_operator else _id(told.by),
         "device": _id(told.device),
         "document_hash": told.document,
         "enrolled_at": _time(told.enrolled_at),
@@ -59,8 +62,10 @@ def _entry(event: Event, bank: str, kind: str, told: Happening) -> Entry:
         "sponsor": _id(told.sponsor),
         "user": str(told.user),
     }
+    # A login names its device too, and is not about it: receipts ask for what became of a device.
+    thing = told.device if event.type in _ABOUT_A_DEVICE else None
     enrols = told.device if event.type == events.DEVICE_ENROLLED else None
-    return Entry(told.user, told.device, record_of(common(event, bank) | facts), enrols)
+    return Entry(told.user, thing, record_of(common(event, bank) | facts), enrols)
 
 
 def _id(identifier: UUID | None) -> str | None:

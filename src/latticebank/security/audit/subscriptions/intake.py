@@ -90,7 +90,7 @@ class Intake:
         else:
             entries, spans = read(events, bank)
         if entries:
-            before = await self._enrolments.before(entries)
+            before = await self._enrolments.before(work, entries)
             await self._appending.append(work, topic, [*before, *entries], spans)
         for event in events:
             self._base.metrics.integrated.observe(max(0.0, (self._base.now() - event.time).total_seconds()))

@@ -29,6 +29,7 @@ def created(event: Event, bank: str) -> list[Entry]:
     told = _created.decode(event.data)
     facts: dict[str, str | None] = {
         "algorithm": told.algorithm,
+        "by": told.actor,
         "key": str(told.key),
         "kind": "key.created",
         "owner": told.owner,
@@ -42,6 +43,7 @@ def changed(event: Event, bank: str) -> list[Entry]:
     """Return the entry for a key that came into another state."""
     told = _changed.decode(event.data)
     facts = {
+        "by": told.actor,
         "from_state": told.from_state or None,
         "key": str(told.key),
         "kind": "key.changed",

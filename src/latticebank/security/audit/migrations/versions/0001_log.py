@@ -76,9 +76,9 @@ CREATE TABLE checkpoints (
     size            bigint      NOT NULL CHECK (size >= 0),
     note            bytea       NOT NULL CHECK (octet_length(note) <= 65536),
     published_at    timestamptz NOT NULL,
-    PRIMARY KEY (book, log, size)
-);
-COMMENT ON TABLE checkpoints IS 'What was published: notes signed by the log, with the cosignatures of witnesses';
+    PRIMARY KEY (book, log)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE checkpoints IS 'What was published last of each log: a note signed by it, with the cosignatures of witnesses';
 
 CREATE TABLE witnesses (
     book            integer     NOT NULL,
@@ -140,17 +140,17 @@ CREATE TRIGGER never_removed BEFORE DELETE OR TRUNCATE ON bundles
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_log();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON openings
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_log();
-CREATE FUNCTION refuse_all_but_cosignatures() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION refuse_smaller_checkpoint() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF (NEW.book, NEW.log, NEW.size, NEW.published_at) IS DISTINCT FROM (OLD.book, OLD.log, OLD.size, OLD.published_at)
-       OR substring(NEW.note FOR octet_length(OLD.note)) IS DISTINCT FROM OLD.note
+    IF (NEW.book, NEW.log) IS DISTINCT FROM (OLD.book, OLD.log) OR NEW.size < OLD.size
+       OR (NEW.size = OLD.size AND substring(NEW.note FOR octet_length(OLD.note)) IS DISTINCT FROM OLD.note)
     THEN
-        RAISE EXCEPTION 'a checkpoint gets further cosignatures and nothing else';
+        RAISE EXCEPTION 'a checkpoint is followed by a larger one, or gets further cosignatures';
     END IF;
     RETURN NEW;
 END $$;
-CREATE TRIGGER only_cosigned BEFORE UPDATE ON checkpoints
-    FOR EACH ROW EXECUTE FUNCTION refuse_all_but_cosignatures();
+CREATE TRIGGER only_followed BEFORE UPDATE ON checkpoints
+    FOR EACH ROW EXECUTE FUNCTION refuse_smaller_checkpoint();
 CREATE TRIGGER never_removed BEFORE DELETE OR TRUNCATE ON checkpoints
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_log();
 """
