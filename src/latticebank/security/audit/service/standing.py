@@ -7,10 +7,8 @@ signatures for what it says; whoever merely claims something stops nothing.
 import asyncio
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from latticebank.crypto.checkpoints import Checkpoint
-from latticebank.crypto.tiles import root_from, root_nodes, tiles_for
 from latticebank.kernel.transports import ServiceUnavailable
 from latticebank.security.audit.model.standing import (
     LogHalted,
@@ -23,7 +21,7 @@ from latticebank.security.audit.model.standing import (
 )
 from latticebank.security.audit.service.foundation import Foundation
 from latticebank.security.audit.store import tree
-from latticebank.security.audit.store.tree import Log
+from latticebank.security.audit.store.tree import Connection, Log
 
 FIRST = 1
 
@@ -86,7 +84,7 @@ class Standing:
             await self.require_fit(connection, log)
         return log
 
-    async def require_fit(self, connection: AsyncConnection, log: Log) -> None:
+    async def require_fit(self, connection: Connection, log: Log) -> None:
         """Return if a log fits what was said of it.
 
         Raises:
@@ -107,7 +105,7 @@ class Standing:
         self._halt = None
         self._base.metrics.halted.set(0)
 
-    async def confront(self, connection: AsyncConnection, log: Log, signed: Checkpoint) -> None:
+    async def confront(self, connection: Connection, log: Log, signed: Checkpoint) -> None:
         """Hold a log against what it has signed, as somebody shows it, and remember that.
 
         Raises:
@@ -157,7 +155,7 @@ class Standing:
                 await tree.begin(work, base.book, FIRST, origin_of(base.bank, FIRST), base.now())
 
 
-async def hold_against(connection: AsyncConnection, book: int, log: Log, said: Remembered) -> None:
+async def hold_against(connection: Connection, book: int, log: Log, said: Remembered) -> None:
     """Return if a log begins with what was said of it.
 
     Raises:
@@ -165,5 +163,4 @@ async def hold_against(connection: AsyncConnection, book: int, log: Log, said: R
 
     """
     require_growth(log.size, said)
-    places = [(tile.level, tile.number) for tile in tiles_for(root_nodes(said.size), log.size)]
-    require_same(root_from(await tree.tiles(connection, book, log.log, places), said.size), said)
+    require_same(await tree.root_at(connection, book, log, said.size), said)

@@ -11,9 +11,11 @@ from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from latticebank.crypto.merkle import EMPTY_ROOT
-from latticebank.crypto.tiles import Piece
+from latticebank.crypto.tiles import Piece, root_from, root_nodes, tiles_for
 from latticebank.kernel.database import UnitOfWork
 from latticebank.values.errors import BankError, Fault
+
+Connection = AsyncConnection
 
 
 class LogOutOfStep(BankError):
@@ -75,13 +77,13 @@ TILES = _TILES
 TILE, BUNDLE = _CONTENT.format(table="tiles"), _CONTENT.format(table="bundles")
 
 
-async def current(connection: AsyncConnection, book: int) -> Log | None:
+async def current(connection: Connection, book: int) -> Log | None:
     """Return the log of a bank, None before it was begun."""
     row = (await connection.exec_driver_sql(_CURRENT, {"book": book})).one_or_none()
     return None if row is None else Log(row.log, row.origin, row.size, bytes(row.root))
 
 
-async def all_of(connection: AsyncConnection, book: int) -> list[Log]:
+async def all_of(connection: Connection, book: int) -> list[Log]:
     """Return the logs of a bank, the present one first."""
     rows = await connection.exec_driver_sql(_ALL, {"book": book})
     return [Log(row.log, row.origin, row.size, bytes(row.root)) for row in rows]
@@ -118,7 +120,7 @@ async def grow(
 
 
 async def tiles(
-    connection: AsyncConnection, book: int, log: int, places: Collection[tuple[int, int]]
+    connection: Connection, book: int, log: int, places: Collection[tuple[int, int]]
 ) -> dict[tuple[int, int], bytes]:
     """Return those of these tiles, by level and number, that there are."""
     wanted = ([level for level, _ in places], [number for _, number in places], book, log)
@@ -126,7 +128,18 @@ async def tiles(
     return {(row.level, row.number): bytes(row.content) for row in rows}
 
 
-async def _extend(connection: AsyncConnection, table: str, where: dict[str, int], growths: Sequence[Growth]) -> None:
+async def root_at(connection: Connection, book: int, log: Log, size: int) -> bytes:
+    """Return the root of the first leaves of a log, from its tiles.
+
+    Raises:
+        TilesDamaged: a tile is missing.
+
+    """
+    places = [(tile.level, tile.number) for tile in tiles_for(root_nodes(size), log.size)]
+    return root_from(await tiles(connection, book, log.log, places), size)
+
+
+async def _extend(connection: Connection, table: str, where: dict[str, int], growths: Sequence[Growth]) -> None:
     fresh = [growth for growth in growths if growth.start == 0]
     longer = [growth for growth in growths if growth.start]
     if fresh:
