@@ -113,7 +113,7 @@ async def test_who_erased_a_profile_is_told_and_its_account_is_closed(hall: Hall
         (f"customer:{each.user}", "Service:identity") for each in (ada, bob)
     }
     closed = await hall.kinds("account.closed", reason="customer-request")
-    assert [each["by"] for each in closed] == ["Service:identity"] * 2
+    assert [each["actor"] for each in closed] == ["Service:identity"] * 2
 
 
 async def test_whoever_of_the_bank_reads_what_others_signed_is_told_of(hall: Hall) -> None:

@@ -9,7 +9,7 @@ from latticebank.security.audit.service.standing import Standing
 
 KEYS_FETCHED_SECONDS = 60.0
 _KEYS_PACE = Pace(idle=KEYS_FETCHED_SECONDS, first_failure=0.05, longest_failure=5.0)
-_PUBLISHING_PACE = Pace(idle=0.25, linger=0.1, longest_failure=10.0)
+_PUBLISHING_PACE = Pace(idle=0.25, linger=0.1, longest_failure=4.0)
 
 
 class Background:

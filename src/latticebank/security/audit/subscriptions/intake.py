@@ -7,6 +7,7 @@ from latticebank.kernel.consumer import Consumer
 from latticebank.kernel.database import UnitOfWork
 from latticebank.kernel.events import Event
 from latticebank.kernel.transports import ServiceUnavailable
+from latticebank.kernel.worker import Pace
 from latticebank.security.audit.model.entries import Entry
 from latticebank.security.audit.model.gaps import Span
 from latticebank.security.audit.service.appending import Appending
@@ -31,8 +32,10 @@ _EVENTS_AT_ONCE = 16
 """An event tells of up to 2,000 payments."""
 _READ_HERE_BYTES = 8_192
 """More than this is read in a thread of its own, so that nothing else waits for it."""
-_STUCK = 5
+_STUCK = 8
 """So many failures in a row are more than a pause."""
+_PACE = Pace(idle=2.0, longest_failure=4.0)
+"""A database that is back is soon found again: events of the whole bank wait for it."""
 
 
 class UnknownEvent(BankError):
@@ -70,7 +73,9 @@ class Intake:
             self._failures[topic] = times
 
         base = self._base
-        await Consumer(NAME, topic, base.database, base.bus, handle, batch=_EVENTS_AT_ONCE, failed=failed).run()
+        await Consumer(
+            NAME, topic, base.database, base.bus, handle, batch=_EVENTS_AT_ONCE, pace=_PACE, failed=failed
+        ).run()
 
     async def check(self) -> None:
         """Tell the health of the bank whether the log takes in what the services tell.
