@@ -1,6 +1,7 @@
 """A copy of the log is what is served, goes on where it stopped, and never follows a log that was rewritten."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,6 +99,62 @@ async def test_an_interrupted_download_goes_on(bank: Bank, tmp_path: Path, judge
     await LogMirror(bank.served, tmp_path / "copy").download()
 
     assert judge(tmp_path / "copy", bank.log.policy()).faults == []
+
+
+@pytest.mark.parametrize("missing", ["tile/entries/005.p/20", "tile/0/003", "tile/entries/003"])
+async def test_an_interrupted_update_leaves_the_copy_whole_and_says_how_to_go_on(
+    bank: Bank, tmp_path: Path, judge: Judge, missing: str
+) -> None:
+    folder = tmp_path / "copy"
+    await LogMirror(bank.served, folder).download()
+    bank.grow(700)
+    bank.server.trouble = {missing: [404]}
+    with pytest.raises(LogNotServed):
+        await LogMirror(bank.served, folder).download()
+
+    interrupted = judge(folder, bank.log.policy())
+    assert (interrupted.code, interrupted.faults) == (3, [])
+    assert "run `latticebank log download` again" in interrupted.told
+    await LogMirror(bank.served, folder).download()
+    assert judge(folder, bank.log.policy()).code == 0
+
+
+async def test_an_update_that_stops_after_the_checkpoint_is_tidied_up_by_the_next(
+    bank: Bank, tmp_path: Path, judge: Judge
+) -> None:
+    folder = tmp_path / "copy"
+    await LogMirror(bank.served, folder).download()
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "checkpoint"}
+    bank.grow(700)
+    await LogMirror(bank.served, folder).download()
+    for path, content in before.items():
+        write(path, content)
+    write(folder / ".checkpoint.draft", b"torn")
+
+    assert judge(folder, bank.log.policy()).code == 3
+    await LogMirror(bank.served, folder).download()
+    assert judge(folder, bank.log.policy()).code == 0
+
+
+async def test_no_file_has_its_name_before_its_content_is_on_the_disk(
+    bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, done, sync = tmp_path / "copy", [], os.fsync
+
+    def synced(descriptor: int) -> None:
+        sync(descriptor)
+        done.append(Path(f"/proc/self/fd/{descriptor}").readlink().relative_to(folder).as_posix())
+
+    monkeypatch.setattr(os, "fsync", synced)
+    await LogMirror(bank.served, folder).download()
+
+    drafts = [path.with_name(f".{path.name}.draft") for path in folder.rglob("*") if path.is_file()]
+    tiles = {path.relative_to(folder).as_posix() for path in drafts} - {".checkpoint.draft"}
+    folders = {path.relative_to(folder).as_posix() for path in (folder, *folder.rglob("*")) if path.is_dir()}
+    end = done.index(".checkpoint.draft")
+    assert (len(tiles), done[:end].index("."), done[end + 1 :]) == (7, 7, ["."])
+    assert set(done[:7]) == tiles
+    assert set(done[7:end]) == folders
 
 
 async def test_a_busy_bank_is_asked_again(bank: Bank, tmp_path: Path) -> None:

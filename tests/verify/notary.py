@@ -263,10 +263,9 @@ def _signed(
 def accept(log: PublicLog, signed: Signed, **changed: str | None) -> int:
     """Log that what was signed is accepted."""
     facts = {name: signed.posting[name] for name in ("evidence_class", "signer", "device", "received_at")}
-    document_hash = sha256(signed.document).hexdigest()
-    return log.record(
-        "payment.accepted", **(facts | {"payment": signed.accepted, "document_hash": document_hash} | changed)
-    )
+    facts |= {"payment": signed.accepted, "document_hash": sha256(signed.document).hexdigest()}
+    facts["count"] = str(signed.in_batch["count"]) if signed.in_batch else None
+    return log.record("payment.accepted", **(facts | changed))
 
 
 def post(log: PublicLog, signed: Signed, **changed: str | None) -> int:
@@ -284,6 +283,13 @@ def decide(log: PublicLog, signed: Signed, kind: str = "payment.approved", **cha
     """Log a decision of a manager."""
     facts = {"payment": signed.posting["payment"], "choice": "approve", "by": new_id(), "device": new_id()}
     return log.record(kind, **(facts | {"document_hash": "ab" * 32} | changed))
+
+
+def refuse(log: PublicLog, signed: Signed, kind: str) -> int:
+    """Log that it was refused or cancelled."""
+    said = {name: signed.posting[name] for name in ("payment", "signer", "evidence")}
+    reason = "insufficient-funds" if kind != "payment.cancelled" else None
+    return log.record(kind, reason=reason, **said)
 
 
 def receipt(log: PublicLog, signed: Signed, phones: Sequence[Phone], indexes: Sequence[int]) -> Json:

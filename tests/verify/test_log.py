@@ -76,12 +76,11 @@ def test_each_file_of_a_log_is_needed_as_it_is(judge: Judge, whole: PublicLog, t
     "extra",
     [
         "policy",
-        "tile/0/003",
-        "tile/0/002.p/1",
-        "tile/0/000.p/255",
-        "tile/2/000.p/1",
+        ".policy.draft",
+        "tile/0/002.p/0",
+        "tile/0/002.p/256",
+        "tile/0/002.p/01",
         "tile/entries/x000/000",
-        "tile/entries/002.p/187",
         "tile/00/000",
         "tile/x",
         "tile/64/000",
@@ -95,6 +94,32 @@ def test_a_file_too_much_is_a_fault(judge: Judge, whole: PublicLog, tmp_path: Pa
 
     assert verdict.code == 1
     assert verdict.faults == [f"{extra}: it is no part of the log of this checkpoint"]
+
+
+@pytest.mark.parametrize(
+    "left_over",
+    [
+        "tile/0/003",
+        "tile/0/x001/000",
+        "tile/0/002.p/1",
+        "tile/0/000.p/255",
+        "tile/2/000.p/1",
+        "tile/entries/002.p/187",
+        "tile/entries/.002.draft",
+        "tile/entries/002.p/.189.draft",
+        ".checkpoint.draft",
+    ],
+)
+def test_what_an_interrupted_update_leaves_is_not_called_a_forgery_nor_sound(
+    judge: Judge, whole: PublicLog, tmp_path: Path, left_over: str
+) -> None:
+    folder = whole.download(tmp_path / "log")
+    write(folder / left_over, bytes(32))
+    verdict = judge(folder, whole.policy())
+
+    assert (verdict.code, verdict.faults) == (3, [])
+    assert "an update of this copy was interrupted: run `latticebank log download` again" in verdict.told
+    assert "nothing else is there" not in verdict.told
 
 
 def test_links_and_pipes_are_not_followed(judge: Judge, whole: PublicLog, tmp_path: Path) -> None:

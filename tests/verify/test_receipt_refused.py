@@ -7,7 +7,7 @@ import pytest
 from latticebank.documents.payment import PAYMENT
 from tests.documents.papers import new_id
 from tests.verify.conftest import Verdict
-from tests.verify.notary import Phone, accept, at, decide, hold, new_user, payment, post
+from tests.verify.notary import Phone, accept, at, batch_of, decide, hold, new_user, payment, post
 from tests.verify.story import Story
 
 Judge = Callable[..., Verdict]
@@ -137,6 +137,21 @@ def accepted_twice(story: Story) -> None:
     story.shown += [accept(story.log, signed), accept(story.log, signed), post(story.log, signed)]
 
 
+def never_accepted(story: Story) -> None:
+    story.accept_and_post(payment(story.phone))
+    del story.shown[1]
+
+
+def batch_never_accepted(story: Story) -> None:
+    story.accept_and_post(batch_of(story.phone, 1, "1.00", "2.00"))
+    del story.shown[1]
+
+
+def batch_accepted_with_another_count(story: Story) -> None:
+    story.accept_and_post(batch_of(story.phone, 1, "1.00", "2.00"))
+    story.shown[1:] = [accept(story.log, story.signed, count="3"), post(story.log, story.signed)]
+
+
 def signed_by_another_device(story: Story) -> None:
     """The document and the log name a device of the payer, and another one of the payer signed."""
     other = Phone(story.phone.user)
@@ -159,6 +174,22 @@ def held_and_not_approved(story: Story) -> None:
 def approved_after(story: Story) -> None:
     held_and_not_approved(story)
     story.shown.append(decide(story.log, story.signed))
+
+
+def approved_and_not_held(story: Story) -> None:
+    signed = story.signed = payment(story.phone)
+    story.shown += [accept(story.log, signed), decide(story.log, signed), post(story.log, signed)]
+
+
+def approved_before_it_was_held(story: Story) -> None:
+    approved_and_not_held(story)
+    story.shown[-1:] = [hold(story.log, story.signed), post(story.log, story.signed)]
+
+
+def held_again_after_the_approval(story: Story) -> None:
+    held_and_not_approved(story)
+    decided = decide(story.log, story.signed)
+    story.shown[-1:] = [decided, hold(story.log, story.signed), post(story.log, story.signed)]
 
 
 def approved_by_its_signer(story: Story) -> None:
@@ -217,11 +248,17 @@ WRONG: list[tuple[Callable[[Story], None], str]] = [
     (signed_before_time_began, "not received in the time"),
     (posted_twice, "one posting, not 2"),
     (accepted_otherwise, "this payment.accepted does not fit"),
-    (accepted_twice, "accepted more than once"),
+    (accepted_twice, "the log says 2 times that it was accepted"),
+    (never_accepted, "the log says 0 times that it was accepted"),
+    (batch_never_accepted, "the log says 0 times that it was accepted"),
+    (batch_accepted_with_another_count, "this payment.accepted does not fit"),
     (signed_by_another_device, "the first one is not the one that signed"),
     (accepted_after, "this payment.accepted does not fit"),
-    (held_and_not_approved, "nobody approved it"),
-    (approved_after, "nobody approved it"),
+    (held_and_not_approved, "not first held, then approved, then posted"),
+    (approved_after, "not first held, then approved, then posted"),
+    (approved_and_not_held, "not first held, then approved, then posted"),
+    (approved_before_it_was_held, "not first held, then approved, then posted"),
+    (held_again_after_the_approval, "not first held, then approved, then posted"),
     (approved_by_its_signer, "this payment.approved does not fit"),
     (decided_against, "this payment.decided does not fit"),
     (something_else, "this login does not fit"),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from latticebank.client.private_file import CannotUseFile
+from latticebank.client.private_file import CannotUseFile, sync_folder
 from latticebank.crypto.checkpoints import Checkpoint, parse_checkpoint
 from latticebank.crypto.errors import MalformedNote, TilesDamaged
 from latticebank.crypto.notes import parse_note
@@ -144,7 +144,10 @@ class LogMirror:
         self._known: dict[Tile, bytes] = {}
 
     async def download(self) -> Mirrored:
-        """Bring the folder to the newest checkpoint; that is written last, so that an interrupted download goes on.
+        """Bring the folder to the newest checkpoint; an interrupted download goes on when it is asked for again.
+
+        Nothing is replaced but the checkpoint, and that only once everything else is on the disk. So the log that was there
+        stays whole until then, and a file that has its name and size has its content, even after a power cut.
 
         Raises:
             OtherFolder: something else is in the folder.
@@ -162,7 +165,8 @@ class LogMirror:
             raise LogNotServed(f"a log of {served.size} entries is larger than what is copied: {MAX_ENTRIES}")
         await self._require_continued(present, served, note)
         fetched = await self._fetch_all(served.size)
-        _write(self._folder / CHECKPOINT, note, durable=True)
+        _sync_names(self._folder)
+        _write(self._folder / CHECKPOINT, note)
         _remove_left_over(self._folder, served.size)
         return Mirrored(served.origin, served.size, fetched)
 
@@ -289,25 +293,34 @@ def _is_there(path: Path, size: int) -> bool:
         raise CannotUseFile(path, error) from error
 
 
-def _write(path: Path, content: bytes, *, durable: bool = False) -> None:
-    """Write a file whole or not at all."""
+def _write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: its content is on the disk before it gets its name."""
     draft = path.with_name(f".{path.name}.draft")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("wb") as file:
             file.write(content)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
+            file.flush()
+            os.fsync(file.fileno())
         draft.replace(path)
     except OSError as error:
         raise CannotUseFile(path, error) from error
+
+
+def _sync_names(folder: Path) -> None:
+    """Bring the names of all files in a folder and below to the disk."""
+    try:
+        for parent, _, _ in os.walk(folder):
+            sync_folder(Path(parent))
+    except OSError as error:
+        raise CannotUseFile(folder, error) from error
 
 
 def _remove_left_over(folder: Path, size: int) -> None:
     """Remove the tiles that were not full at an earlier size, and drafts; anything else is not ours to remove."""
     wanted = {_path(tile) for tile in _pieces(size) if tile.width < WIDTH}
     try:
+        sync_folder(folder)  # the checkpoint, which no longer needs them
         for parent, _, files in os.walk(folder / "tile", topdown=False):
             place = Path(parent)
             _remove(place / name for name in files if name.startswith(".") and name.endswith(".draft"))

@@ -80,7 +80,7 @@ def write_private(path: Path, content: bytes) -> None:
             with suppress(FileNotFoundError):
                 draft.unlink()
             raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise CannotUseFile(path, error) from error
 
@@ -132,7 +132,8 @@ def _lock(folder: Path, descriptor: int) -> None:
             return
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk; OSError where the system does not."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -19,7 +19,8 @@ ENTRIES = "entries"
 """In the place of a level: the leaves themselves."""
 FRONT = b"\x00\x21"
 """In front of each leaf in a bundle of entries: its length."""
-_PLACE = re.compile(r"tile/(entries|[0-7])/((?:x[0-9]{3}/)*[0-9]{3})(?:\.p/[0-9]{1,3})?")
+_PLACE = re.compile(r"tile/(entries|[0-7])/((?:x[0-9]{3}/)*[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?")
+_DRAFT = re.compile(r"\.([a-z0-9]+)\.draft")
 
 
 def verify_log(folder: Path, policy: Policy, findings: Findings) -> TreeHead:
@@ -42,11 +43,17 @@ def verify_log(folder: Path, policy: Policy, findings: Findings) -> TreeHead:
     findings.require(
         root_at(folder, head.size, head.size) == head.root, "checkpoint: its root is not that of the entries"
     )
-    for path in _strangers(folder, head.size):
-        findings.require(False, f"{path}: it is no part of the log of this checkpoint")
+    strangers = list(_strangers(folder, head.size))
+    for path in strangers:
+        draft_of = _DRAFT.sub(r"\1", path)  # what a download that was interrupted leaves is no sign of bad faith
+        left_over = draft_of == "checkpoint" or _place(draft_of)[2] > 0
+        findings.require(left_over, f"{path}: it is no part of the log of this checkpoint")
+    if strangers:
+        what = f"what {len(strangers)} more files hold: an update of this copy was interrupted"
+        findings.not_shown.append(f"{what}: run `latticebank log download` again")
     if not findings.faults:
-        what = f"{head.size} leaves in {files} tiles and bundles make the root, and nothing else is there"
-        findings.checked.append(what)
+        what = f"{head.size} leaves in {files} tiles and bundles make the root"
+        findings.checked.append(what + ("" if strangers else ", and nothing else is there"))
     return head
 
 
@@ -112,7 +119,16 @@ def _strangers(folder: Path, size: int) -> Iterator[str]:
     for parent, folders, files in os.walk(folder, onerror=closed):
         for name in (*files, *(each for each in folders if Path(parent, each).is_symlink())):
             path = Path(parent, name).relative_to(folder).as_posix()
-            level, digits = found.groups() if (found := _PLACE.fullmatch(path)) else (0, "")
-            number = int("0" + re.sub("[x/]", "", digits))
-            if path != "checkpoint" and not (_width(level, number, size) and path_of(level, number, size) == path):
+            level, number, width = _place(path)
+            if path != "checkpoint" and not 0 < width == _width(level, number, size):
                 yield path
+
+
+def _place(path: str) -> tuple[str, int, int]:
+    """Return the level, number and width that the path of a tile or bundle names; a width of 0 if it is no such path."""
+    found = _PLACE.fullmatch(path)
+    level, number, width = (
+        (found[1], int(re.sub("[x/]", "", found[2])), int(found[3] or TILE)) if found else ("0", 0, 0)
+    )
+    size = (number * TILE + width) << (0 if level == ENTRIES else 8 * int(level))
+    return level, number, width if path_of(level, number, size) == path else 0

@@ -165,6 +165,7 @@ def _check_entries(receipt: _Receipt, posting: _Entry, findings: Findings) -> No
     accepted = {name: posting.facts[name] for name in ("evidence_class", "signer", "device", "received_at")}
     accepted["document_hash"] = receipt.document["document_hash"]
     accepted["payment"] = receipt.expected["batch"] or receipt.payment
+    accepted |= {name: receipt.document[name] for name in ("count",) if name in receipt.document}
     for place, where, facts in receipt.entries:
         match facts["kind"]:
             case "device.enrolled" | "device.revoked":
@@ -180,10 +181,12 @@ def _check_entries(receipt: _Receipt, posting: _Entry, findings: Findings) -> No
                 fits = False
         fits = fits and facts["bank"] == receipt.bank
         findings.require(fits, f"{where}: this {facts['kind'][:40]} does not fit the payment that was posted")
-    approved = any(entry.place < posting.place for entry in receipt.about("payment.approved"))
-    sound = approved or not receipt.about("payment.held")
-    findings.require(sound, "payment: it was held, and nobody approved it before it was posted")
-    findings.require(len(receipt.about("payment.accepted")) <= 1, "payment: it was accepted more than once")
+    held, approved = receipt.about("payment.held"), receipt.about("payment.approved")
+    order = [entry.place for entry in (*held, *approved, posting)]
+    sound = len(held) == len(approved) <= 1 and order == sorted(order)
+    findings.require(sound, "payment: it was not first held, then approved, then posted, each once")
+    times = len(receipt.about("payment.accepted"))
+    findings.require(times == 1, f"payment: the log says {times} times that it was accepted")
 
 
 def _check_devices(receipt: _Receipt, posting: _Entry, findings: Findings) -> None:

@@ -9,11 +9,12 @@ from latticebank.verify.strict import Fault, exactly, parse, parse_canonical
 LEAF_BYTES, MAX_RECORD_BYTES = 33, 8_192
 Facts = dict[str, Any]
 _SHAPES = {
-    "payment.accepted": "payment evidence_class signer device document_hash received_at:time count?",
+    "payment.accepted": "payment evidence_class signer device document_hash received_at:time count:whole?",
     "payment.held": "payment signer reason evidence?",
     "payment.approved": "payment choice by device document_hash",
     "payment.posted": "payment evidence_class evidence? signer device debtor_account creditor_account amount currency "
     "booking_date received_at:time batch?",
+    **dict.fromkeys(("payment.rejected", "payment.failed", "payment.cancelled"), "payment signer reason? evidence?"),
     "device.enrolled": "device user algorithm document_hash enrolled_at:time active_from:time "
     "sponsor? proposal? by? session?",
     "device.revoked": "device user revoked_at:time reason? by? session?",

@@ -65,7 +65,7 @@ def _entry(event: Event, bank: str, kind: str, told: Happening) -> Entry:
     # A login names its device too, and is not about it: receipts ask for what became of a device.
     thing = told.device if event.type in _ABOUT_A_DEVICE else None
     enrols = told.device if event.type == events.DEVICE_ENROLLED else None
-    return Entry(told.user, thing, record_of(common(event, bank) | facts), enrols)
+    return Entry(told.user, thing, record_of(common(event, bank) | facts), enrols, told.sponsor)
 
 
 def _id(identifier: UUID | None) -> str | None:
