@@ -303,6 +303,8 @@ def test_a_large_payment_waits_and_a_manager_or_the_payer_decides(
         teller.json("cash", "deposit", adas, "9999.00")
     held = ada.run("transfer", bobs, "10000.00", "--to", "Bob")
     assert (held.returncode, "It waits for a manager until" in held.stdout) == (0, True)
+    waits = ada.json("history", "--limit", "1")[0]["id"]
+    assert "waits for a manager" in ada.refused("receipt", waits, "--wait", "600")
     second, third = (ada.json("transfer", bobs, "10000.00", "--to", "Bob")["id"] for _ in range(2))
     waiting = [each["id"] for each in manager.json("approvals")]
     assert {second, third} < set(waiting)

@@ -12,6 +12,7 @@ import pytest
 from psycopg import sql
 
 from latticebank.bank import Bank
+from latticebank.banking.ledger.service.proof import prove
 from latticebank.banking.payments.service.evidence import SignatureReport, check_signatures
 from latticebank.banking.payments.service.foundation import Foundation
 from latticebank.client import Device, Payee, Signatory
@@ -166,6 +167,8 @@ async def test_an_erased_profile_is_nowhere_and_what_was_paid_is_proved(copies: 
         erased = await ottilie.bank.erase_profile(ottilie.password)
         assert (erased.sessions_ended, erased.devices_revoked) == (3, 3)
         await _is_forgotten(bank, copies.urls, barnabas)
+        assert (await refusal(barnabas.bank.transfer(barnabas.pays(ottilie.account, "1.00"))))[1] == "account-closed"
+        assert (await prove(bank.context.database("ledger"), bank.context.settings.book)).sound
         report = await proved(bank)
         assert (report.sound, report.checked, report.erased) == (True, 5, 1), report.findings
         for payment in payments:

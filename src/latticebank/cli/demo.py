@@ -12,7 +12,7 @@ import uvloop
 
 from latticebank.cli.console import Steps, alone, err, out, this_command, write_json, write_table
 from latticebank.cli.people.asking import PASSPHRASE, PASSWORD, variable_of
-from latticebank.cli.people.person import Json, Person, call
+from latticebank.cli.people.person import Json, Person, call, hand_over
 from latticebank.client import BankClient, NoSession
 from latticebank.kernel.production import is_loopback
 from latticebank.kernel.settings import Settings, load_settings
@@ -94,7 +94,9 @@ def act_as(
         return
     os.environ.update(variables)
     if context.args[0] not in _OWN_SESSION:
-        _come_in(resident, Person(wallet, presence.address, resident.email, None))
+        person = Person(wallet, presence.address, resident.email, None)
+        _come_in(resident, person)
+        hand_over(person)
     root = context.find_root()
     root.command.main(args=context.args, prog_name=root.info_name)
 

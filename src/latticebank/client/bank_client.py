@@ -252,17 +252,21 @@ class BankClient(ServiceClient):
         """Return what was signed for a payment: an own one, or as a manager or an auditor any."""
         return await self.call("GET", f"{_TRANSACTIONS}/{payment}/instruction", InstructionView)
 
-    async def receipt(self, payment: UUID, timeout: float = PATIENCE_SECONDS) -> bytes:
+    async def receipt(
+        self, payment: UUID, timeout: float = PATIENCE_SECONDS, told: Callable[[str], object] = lambda _: None
+    ) -> bytes:
         """Return what proves a posted payment to anybody, exactly as the bank wrote it; JSON.
+
+        While it is waited for, `told` is given a sentence for each thing that it waits for.
 
         Raises:
             RemoteProblem: `payment-not-posted` if it came to another end.
-            NoReceiptYet: there was none within `timeout` seconds.
+            NoReceiptYet: there was none within `timeout` seconds, or the payment waits for a manager.
             ServiceUnavailable: the bank answered something else.
 
         """
         path = f"{_TRANSACTIONS}/{payment}/receipt"
-        return await awaited_receipt(lambda: self.call("GET", path, msgspec.Raw), payment, timeout)
+        return await awaited_receipt(lambda: self.call("GET", path, msgspec.Raw), payment, timeout, told)
 
     async def settled(self, payment: UUID, timeout: float = PATIENCE_SECONDS) -> PaymentView:
         """Wait until the bank has done what it received, or holds it for approval; return how it stands then.

@@ -12,6 +12,8 @@ from latticebank.values.errors import BankError, Fault
 
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 2.0
+_PUBLISHED_SECONDS = 3.0
+"""A log that works shows a posting sooner: until then there is nothing to tell."""
 _AWAITED: dict[WaitsFor, str] = {
     "settlement": "the bank to carry it out",
     "approval": "a manager",
@@ -29,16 +31,24 @@ class NoReceiptYet(BankError):
     fault = Fault.UNAVAILABLE
 
 
-async def awaited_receipt(ask: Callable[[], Awaitable[msgspec.Raw]], payment: UUID, timeout: float) -> bytes:
+async def awaited_receipt(
+    ask: Callable[[], Awaitable[msgspec.Raw]],
+    payment: UUID,
+    timeout: float,
+    told: Callable[[str], object] = lambda _: None,
+) -> bytes:
     """Return a receipt exactly as the bank wrote it; `ask` returns what the bank answers now.
 
+    `told` is given a sentence for each thing that the payment waits for, at once, or after a moment for the log, which is
+    always a moment behind. An approval may take days and is not waited for.
+
     Raises:
-        NoReceiptYet: there was none within `timeout` seconds.
+        NoReceiptYet: there was none within `timeout` seconds, or the payment waits for a manager.
         ServiceUnavailable: the bank answered something else.
 
     """
     now = asyncio.get_running_loop().time
-    ends, pause = now() + timeout, _FIRST_PAUSE_SECONDS
+    begun, pause, known = now(), _FIRST_PAUSE_SECONDS, ""
     while True:
         served = await ask()
         try:
@@ -47,7 +57,14 @@ async def awaited_receipt(ask: Callable[[], Awaitable[msgspec.Raw]], payment: UU
             raise ServiceUnavailable("the bank answered what is no receipt") from error
         if isinstance(answer, Receipt):
             return bytes(served)
-        if now() + pause >= ends:
-            raise NoReceiptYet(f"payment {payment} waits for {_AWAITED[answer.waits_for]}", hint="ask again later")
+        waits = f"payment {payment} waits for {_AWAITED[answer.waits_for]}"
+        if answer.waits_for == "approval":
+            raise NoReceiptYet(waits, hint="ask again when it is approved")
+        waited = now() - begun
+        if waited + pause >= timeout:
+            raise NoReceiptYet(waits, hint="ask again later")
+        if waits != known and (answer.waits_for != "log" or waited >= _PUBLISHED_SECONDS):
+            told(waits)
+            known = waits
         await asyncio.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)

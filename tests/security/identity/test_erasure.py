@@ -129,7 +129,7 @@ async def test_only_oneself_with_the_password_or_the_operator_without_one_erases
     branch.clock.advance(timedelta(hours=1))
     assert (await erase(branch, ada, "operator")).body == first.body
     [event] = [happening for kind, happening in branch.events() if kind == "profile-erased"]
-    assert (event.user, event.by) == (ada.user, None)
+    assert (event.user, event.by, event.by_operator) == (ada.user, None, True)
 
 
 async def test_two_who_ask_at_once_get_one_erasure(branch: Branch) -> None:
@@ -155,6 +155,7 @@ async def test_events_tell_what_ended_and_nothing_personal(branch: Branch) -> No
     revoked, withdrawn, erased = (happening for _, happening in events[1:])
     assert (revoked.device, revoked.reason, revoked.revoked_at) == (ada.device.id, "erased", branch.clock.now())
     assert (withdrawn.right, withdrawn.action, withdrawn.by, erased.by) == ("verified", "withdraw", ada.user, ada.user)
+    assert not erased.by_operator
 
 
 async def test_a_legal_hold_refuses_before_anything_changes(branch: Branch) -> None:
@@ -208,8 +209,9 @@ def test_debts_and_reserved_money_of_an_own_account_count_and_those_of_others_do
     mine = ["user:ada"]
     for balance, held in (("0.01", "0.00"), ("-5", "0"), ("0.000", "0.001")):
         with pytest.raises(MoneyLeft):
-            require_settled(mine, [Ownership(["user:bob", "user:ada"], balance, held)])
-    require_settled(mine, [Ownership(["user:ada"], "0.00", "0"), Ownership(["user:bob"], "7.00", "1.00")])
+            require_settled(mine, [Ownership("1", "open", ["user:bob", "user:ada"], balance, held)])
+    settled = Ownership("1", "open", ["user:ada"], "0.00", "0")
+    require_settled(mine, [settled, Ownership("2", "open", ["user:bob"], "7.00", "1.00")])
 
 
 @pytest.mark.parametrize("role", ["admin", "auditor", "manager", "teller"])

@@ -92,6 +92,7 @@ async def test_an_old_copy_of_the_databases_brings_nobody_back(
     async with branch_on(urls, folder, clock) as branch:
         ada = await branch.register("ada")
         bob = await branch.register("bob")
+        account = (await branch.ledger.accounts(party=f"user:{ada.user}")).items[0].account
     old = {name: _copied(url) for name, url in urls.items()}
     try:
         async with branch_on(urls, folder, clock) as branch:
@@ -105,6 +106,7 @@ async def test_an_old_copy_of_the_databases_brings_nobody_back(
             assert (await branch.try_log_in(ada.email, ada.password)).status == 401
             again = await erase(branch, ada, "operator")
             assert said(again)["requested_at"] == said(first)["requested_at"]
+            assert (await branch.ledger.account(account)).status == "closed"
             assert stored(branch, ada)[3] == "erased"
             await branch.log_in(bob)
             assert (await branch.ask("GET", f"/api/users/{bob.user}/profile", who=bob)).status == 200

@@ -330,11 +330,13 @@ async def test_every_change_is_told_once_with_ids_and_states_only(customers: Key
     assert count == (len(events),)
     told = [msgspec.json.decode(event.data) for event in events]
     assert {frozenset(each) for each in told} == {
-        frozenset({"key", "owner", "purpose", "version", "algorithm", "state"}),
-        frozenset({"key", "owner", "purpose", "version", "from_state", "to_state", "reason"}),
+        frozenset({"key", "owner", "purpose", "version", "algorithm", "state", "actor"}),
+        frozenset({"key", "owner", "purpose", "version", "from_state", "to_state", "reason", "actor"}),
     }
     destroyed = [each for each in told if each.get("to_state") == "destroyed"]
     assert [(each["owner"], each["reason"]) for each in destroyed] == [(f"customer:{BOB_ID}", "erasure-requested")]
+    of_customers = {each["actor"] for each in told if each["owner"].startswith("customer:")}
+    assert of_customers == {ACTOR}
 
 
 async def test_the_history_names_actor_reason_and_time(customers: Keyring, clock: MovingClock) -> None:

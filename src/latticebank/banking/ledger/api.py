@@ -36,6 +36,7 @@ from latticebank.banking.ledger.wire import (
     CustomerDebitsAfter,
     CustomerDebitsPage,
     EntryPage,
+    FreezeWord,
     KnownAccounts,
     OpeningBatch,
     OpeningsAnswer,
@@ -43,7 +44,6 @@ from latticebank.banking.ledger.wire import (
     OverdraftLimit,
     References,
     Restriction,
-    RestrictionWord,
     TransferView,
 )
 from latticebank.kernel.caller import Caller
@@ -74,10 +74,9 @@ BULK: dict[str, Any] = {
     "responses": {200: {"description": "An answer for each, in order.", "content": {"application/json": {}}}},
     "openapi_extra": {"requestBody": {"required": True, "content": {"application/json": {}}}},
 }
-_RESTRICTIONS: dict[str, type[FreezeAccount | UnfreezeAccount | CloseAccount]] = {
+_RESTRICTIONS: dict[FreezeWord, type[FreezeAccount | UnfreezeAccount]] = {
     "freeze": FreezeAccount,
     "unfreeze": UnfreezeAccount,
-    "close": CloseAccount,
 }
 
 POST_SIGNED = "ledger:PostSigned"
@@ -244,16 +243,29 @@ async def set_overdraft_limit(
     return await _act(request, SetOverdraftLimit(key.bytes, number, minor, _actor(caller)))
 
 
+@router.post("/accounts/{account}/close")
+async def close_account(
+    request: Request,
+    account: AccountPath,
+    restriction: Restriction,
+    key: IdempotencyKey,
+    caller: Annotated[Caller, permit("ledger:CloseAccount")],
+) -> AccountView:
+    """Close an account for ever: only when nothing is on it and nothing reserved."""
+    number = parse_account_number(account)
+    return await _act(request, CloseAccount(key.bytes, number, restriction.reason, _actor(caller)))
+
+
 @router.post("/accounts/{account}/{act}")
 async def restrict_account(
     request: Request,
     account: AccountPath,
-    act: Annotated[RestrictionWord, Path(description="What is done to the account.")],
+    act: Annotated[FreezeWord, Path(description="What is done to the account.")],
     restriction: Restriction,
     key: IdempotencyKey,
     caller: Annotated[Caller, permit("ledger:RestrictAccount")],
 ) -> AccountView:
-    """Freeze an account, unfreeze it, or close it for ever: only when nothing is on it and nothing reserved."""
+    """Freeze an account, or unfreeze it."""
     command = _RESTRICTIONS[act](key.bytes, parse_account_number(account), restriction.reason, _actor(caller))
     return await _act(request, command)
 

@@ -208,7 +208,8 @@ def receipt(
 ) -> None:
     """Get what proves a posted payment to anybody, also against the bank: `latticebank verify` checks it.
 
-    It tells all of the payment, so whoever you give it to knows what you know of it.
+    It tells all of the payment, so whoever you give it to knows what you know of it. While the bank carries a payment out,
+    or its log is published, the command waits; while a manager has to approve it, it says so and ends.
 
     For example:
 
@@ -216,7 +217,11 @@ def receipt(
         latticebank log policy > bank.policy
         latticebank verify paid.json --policy bank.policy
     """
-    served = person.ask(lambda bank: bank.receipt(identifier, wait))
+
+    def told(waits: str) -> None:
+        err.print(f"{waits[:1].upper()}{waits[1:]} ...", markup=False, soft_wrap=True)
+
+    served = person.ask(lambda bank: bank.receipt(identifier, wait, told))
     if to is None:
         sys.stdout.write(served.decode())
         return

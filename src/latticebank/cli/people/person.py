@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 DEFAULT_ADDRESS = "http://localhost:8000"
 WHO_ACTS = "Who acts, and where"
+_handed_over: dict[Path, Wallet] = {}
 _ADDRESS = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?/?")
 
 WalletOption = Annotated[
@@ -95,6 +96,8 @@ class Person:
             NoWallet: there is none.
 
         """
+        if (handed_over := _handed_over.pop(self.wallet_path, None)) is not None:
+            return handed_over
         new = not self.wallet_path.exists()
         if new and not self.makes_wallet:
             raise NoWallet(self.wallet_path)
@@ -146,6 +149,11 @@ class Person:
                 raise
             self.wallet.drop_session(customer)
             raise NoSession("the session has ended", hint="log in with `latticebank login`") from problem
+
+
+def hand_over(person: Person) -> None:
+    """Leave the opened wallet to the command that acts next in this process: to open one is meant to be hard work."""
+    _handed_over[person.wallet_path] = person.wallet
 
 
 def call(

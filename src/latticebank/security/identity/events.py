@@ -32,7 +32,8 @@ class Happening(Struct, frozen=True, omit_defaults=True):
 
     `right` and `action` go with changed rights; the first admins are named by nobody's proposal. With an enrolled device
     go the SHA-256 of its enrolment document in hex, its algorithm, when it was enrolled and from when it counts, and the
-    device that sponsored it if one did; with a revoked one, when and why.
+    device that sponsored it if one did; with a revoked one, when and why. With an erasure goes whether the operator, who has
+    no id, asked for it.
     """
 
     user: UUID
@@ -49,3 +50,4 @@ class Happening(Struct, frozen=True, omit_defaults=True):
     sponsor: UUID | None = None
     revoked_at: datetime | None = None
     reason: str | None = None
+    by_operator: bool = False

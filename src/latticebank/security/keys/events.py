@@ -16,7 +16,7 @@ HOLD_LIFTED = "latticebank.keys.hold-lifted.v1"
 
 
 class KeyCreated(Struct, frozen=True):
-    """A key was made; `owner` is "service:<name>" or "customer:<uuid>"."""
+    """A key was made; `owner` is "service:<name>" or "customer:<uuid>", `actor` like "Service:identity" or "User:<uuid>"."""
 
     key: UUID
     owner: str
@@ -24,10 +24,11 @@ class KeyCreated(Struct, frozen=True):
     version: int
     algorithm: str
     state: str
+    actor: str
 
 
 class KeyStateChanged(Struct, frozen=True):
-    """A key came into another state, for a reason out of the fixed list of `wire.Reason`."""
+    """A key came into another state by `actor`, for a reason out of the fixed list of `wire.Reason`."""
 
     key: UUID
     owner: str
@@ -36,6 +37,7 @@ class KeyStateChanged(Struct, frozen=True):
     from_state: str
     to_state: str
     reason: str
+    actor: str
 
 
 class HoldChanged(Struct, frozen=True):

@@ -64,8 +64,10 @@ class Erasure:
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """An account of a customer: its parties who own it, its balance and what is reserved on it, as decimal text."""
+    """An account of a customer: its status, who owns it but those erased, its balance and what is reserved, as decimal text."""
 
+    account: str
+    status: str
     owners: Collection[str]
     balance: str
     held: str
@@ -74,6 +76,10 @@ class Ownership:
     def is_settled(self) -> bool:
         """Whether nothing is on it, owed or reserved."""
         return Decimal(self.balance) == 0 and Decimal(self.held) == 0
+
+    def has_no_owner_but(self, parties: Collection[str]) -> bool:
+        """Whether nobody owns it but whoever is known under these references."""
+        return bool(self.owners) and set(self.owners) <= set(parties)
 
 
 def require_no_role(rights: Collection[str]) -> None:
@@ -88,7 +94,7 @@ def require_no_role(rights: Collection[str]) -> None:
 
 
 def require_settled(parties: Collection[str], accounts: Iterable[Ownership]) -> None:
-    """Check that whoever is known under these references owns no account that is not settled.
+    """Check that whoever is known under these references owns no account that is not settled, or alone one that is frozen.
 
     Raises:
         MoneyLeft: they do.
@@ -96,7 +102,19 @@ def require_settled(parties: Collection[str], accounts: Iterable[Ownership]) -> 
     """
     for account in accounts:
         if not account.is_settled and set(parties) & set(account.owners):
-            raise MoneyLeft("an account is not settled", hint="pay out or pay in what is on it, then ask again")
+            raise money_left()
+        if account.status == "frozen" and account.has_no_owner_but(parties):
+            raise MoneyLeft("an account is frozen", hint="ask again when the bank has released it")
+
+
+def money_left() -> MoneyLeft:
+    """Return the refusal for an account with something on it."""
+    return MoneyLeft("an account is not settled", hint="pay out or pay in what is on it, then ask again")
+
+
+def accounts_to_close(parties: Collection[str], accounts: Iterable[Ownership]) -> list[str]:
+    """Return the accounts that nobody could act for any more once whoever is known under these references is gone."""
+    return [each.account for each in accounts if each.status != "closed" and each.has_no_owner_but(parties)]
 
 
 def erasure_of(line: bytes) -> tuple[int, Erasure]:

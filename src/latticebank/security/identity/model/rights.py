@@ -1,5 +1,6 @@
 """Rights, and the four eyes without which nobody gets one: proposer, approver and subject are three people."""
 
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,6 +16,8 @@ Role = Literal["customer", "teller", "manager", "auditor", "admin"]
 STAFF_ROLES: tuple[Role, ...] = ("admin", "auditor", "manager", "teller")
 ADMIN = "admin"
 PROPOSAL_LIFE = timedelta(hours=24)
+_USER = "user:"
+_REFERENCE_OF_USER = re.compile(_USER + "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 FIRST_ADMINS = 2
 """So many admins the operator may name; from then on they name each other."""
 
@@ -174,7 +177,12 @@ def roles_of(rights: Collection[str]) -> list[Role]:
 
 def parties_of(user: UUID, rights: Iterable[str]) -> list[str]:
     """Return the references under which the ledger knows a user."""
-    return [f"user:{user}", *sorted(right.removeprefix(PARTY) for right in rights if right.startswith(PARTY))]
+    return [f"{_USER}{user}", *sorted(right.removeprefix(PARTY) for right in rights if right.startswith(PARTY))]
+
+
+def users_among(parties: Iterable[str]) -> dict[str, UUID]:
+    """Return the users of identity among references of the ledger, each with its reference."""
+    return {party: UUID(party.removeprefix(_USER)) for party in parties if _REFERENCE_OF_USER.fullmatch(party)}
 
 
 def is_verified(rights: Collection[str]) -> bool:

@@ -22,6 +22,7 @@ _BEGUN = text(
     f"SELECT {_COLUMNS} FROM erasures WHERE book = :book AND erased_at IS NULL AND requested_at <= :before "  # noqa: S608 - column names
     "ORDER BY requested_at LIMIT :limit"
 )
+_DONE = text("SELECT user_id FROM erasures WHERE book = :book AND user_id = ANY(:users) AND erased_at IS NOT NULL")
 _LIVING = text("SELECT id FROM users WHERE book = :book AND id = ANY(:users) AND state < 3")
 _BEGIN = text(
     """
@@ -75,6 +76,11 @@ async def begun(connection: Connection, book: int, before: datetime, limit: int)
     """Return erasures that began before an instant and are not done, the oldest first."""
     rows = await connection.execute(_BEGUN, {"book": book, "before": before, "limit": limit})
     return [Erasure(*row) for row in rows]
+
+
+async def done(connection: Connection, book: int, users: Sequence[UUID]) -> list[UUID]:
+    """Return those of these users who are erased."""
+    return list((await connection.execute(_DONE, {"book": book, "users": list(users)})).scalars())
 
 
 async def living(connection: Connection, book: int, users: Sequence[UUID]) -> list[UUID]:

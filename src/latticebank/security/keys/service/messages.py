@@ -45,9 +45,11 @@ def _of_hold(ids: Uuid7Source, hold: Hold, type_: str, by: str, at: datetime) ->
 
 
 def _created(key: Key, change: Change) -> Struct:
-    return KeyCreated(key.id, key.owner, key.purpose, key.version, key.algorithm, change.to_state.word)
+    state = change.to_state.word
+    return KeyCreated(key.id, key.owner, key.purpose, key.version, key.algorithm, state, change.actor)
 
 
 def _changed(key: Key, change: Change) -> Struct:
     present = "" if change.from_state is None else change.from_state.word
-    return KeyStateChanged(key.id, key.owner, key.purpose, key.version, present, change.to_state.word, change.reason)
+    states = (present, change.to_state.word)
+    return KeyStateChanged(key.id, key.owner, key.purpose, key.version, *states, change.reason, change.actor)
