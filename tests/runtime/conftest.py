@@ -175,6 +175,9 @@ def rows(url: str) -> list[str]:
 
 Restore = Callable[..., Restored]
 
+GIVEN_UP = {"archive": None, "without_kept": True}
+"""How to restore where neither the archive nor the old data folder is left."""
+
 
 @pytest.fixture
 def archive(place: Path) -> Path:

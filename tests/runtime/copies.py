@@ -11,8 +11,14 @@ from latticebank.runtime.postgres import EmbeddedPostgres
 from latticebank.values.clock import SystemClock
 
 
+def whose_bank(backups: Path) -> Whose:
+    """The bank of the data folder `bank` beside the backups, with an archive there too."""
+    beside = backups.parent
+    return Whose("bank.test", 1, beside / "bank", (beside / "bank" / "kept", beside / "archive" / "kept"))
+
+
 def back_up(postgres: EmbeddedPostgres, backups: Path, clock: SystemClock | None = None) -> Backup:
-    whose = Whose("bank.test", 1)
+    whose = whose_bank(backups)
     binaries = binaries_of_the_wheel()
     return make_backup(backups, postgres.url("postgres"), whose, binaries, clock or SystemClock(), lambda _: None)
 

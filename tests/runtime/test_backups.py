@@ -7,17 +7,22 @@ import pytest
 
 from latticebank.runtime import wal
 from latticebank.runtime.archive import Archive
-from latticebank.runtime.backup import Whose, backups_in, keep_newest, make_backup
+from latticebank.runtime.backup import Whose, backups_in, keep_newest, make_backup, require_place_of_backups
 from latticebank.runtime.binaries import binaries_of_the_wheel
 from latticebank.runtime.errors import (
     BackupBroken,
     BackupNotMade,
     DiskFull,
+    FoldersNotApart,
+    FolderUnusable,
+    ForeignArchive,
+    KeptApartMissing,
     NoBackup,
 )
+from latticebank.runtime.restore import Wanted, restore
 from latticebank.values.clock import SystemClock
-from tests.runtime.conftest import Disk, Restore, Server, needs_root, rows, write_a_row
-from tests.runtime.copies import LaterClock, back_up, flip, next_segment
+from tests.runtime.conftest import GIVEN_UP, Disk, Restore, Server, needs_root, rows, write_a_row
+from tests.runtime.copies import LaterClock, back_up, flip, next_segment, whose_bank
 
 
 def test_a_backup_brings_back_what_was_there(server: Server, place: Path, backups: Path, again: Restore) -> None:
@@ -27,7 +32,7 @@ def test_a_backup_brings_back_what_was_there(server: Server, place: Path, backup
         write_a_row(postgres.url("postgres"), "after")
     assert backups_in(backups) == [made]
     assert backups.stat().st_mode & 0o777 == 0o700
-    restored = again(archive=None)
+    restored = again(**GIVEN_UP)
     assert restored.backup == made
     with server(place / "restored" / "postgres") as postgres:
         assert rows(postgres.url("postgres")) == ["before"]
@@ -51,7 +56,7 @@ def test_a_byte_that_was_changed_in_a_backup_is_found(
         made = back_up(postgres, backups)
     flip(backups / made.name / "cluster" / name, 2)
     with pytest.raises(BackupBroken):
-        again(archive=None)
+        again(**GIVEN_UP)
     assert not (place / "restored").exists()
 
 
@@ -61,23 +66,23 @@ def test_a_backup_that_is_not_whole_is_refused(server: Server, backups: Path, ag
     cluster = backups / made.name / "cluster"
     (cluster / "base" / "planted").write_text("not of this backup")
     with pytest.raises(BackupBroken, match="base/planted"):
-        again(archive=None)
+        again(**GIVEN_UP)
     (cluster / "base" / "planted").unlink()
     (segment,) = wal.segments_in(cluster / "pg_wal").values()
     segment.unlink()
     with pytest.raises(BackupBroken, match=segment.name):
-        again(archive=None)
+        again(**GIVEN_UP)
     (cluster / "PG_VERSION").unlink()
     with pytest.raises(BackupBroken, match="PG_VERSION is missing"):
-        again(archive=None)
+        again(**GIVEN_UP)
     (cluster / "PG_VERSION").symlink_to("/etc/passwd")
     with pytest.raises(BackupBroken, match="link"):
-        again(archive=None)
+        again(**GIVEN_UP)
     (backups / made.name / "backup.json").write_text("{}")
     with pytest.raises(BackupBroken, match=r"backup\.json"):
-        again(source=backups / made.name, archive=None)
+        again(source=backups / made.name, **GIVEN_UP)
     with pytest.raises(NoBackup, match="none"):
-        again(archive=None)
+        again(**GIVEN_UP)
 
 
 def test_only_the_newest_backups_are_kept_with_the_log_that_leads_on_from_them(
@@ -114,8 +119,71 @@ def test_a_backup_that_fails_leaves_nothing_and_spoils_no_other(server: Server, 
         binaries = binaries_of_the_wheel()
         wrong = postgres.url("postgres").replace(":", ":x", 2).replace("postgresql:x", "postgresql:")
         with pytest.raises(BackupNotMade, match="does not answer"):
-            make_backup(backups, wrong, Whose("bank.test", 1), binaries, SystemClock(), lambda _: None)
+            make_backup(backups, wrong, whose_bank(backups), binaries, SystemClock(), lambda _: None)
     assert sorted(each.name for each in backups.iterdir()) == [made.name, "lock"]
+
+
+def test_a_backup_is_never_made_within_what_it_copies_nor_around_it(
+    server: Server, place: Path, folder: Path, again: Restore, backups: Path
+) -> None:
+    with server() as postgres:
+        for within in (folder.parent, folder, folder / "data" / "base", folder.parent / "new", place):
+            with pytest.raises(FoldersNotApart):
+                make_backup(
+                    within,
+                    postgres.url("postgres"),
+                    whose_bank(backups),
+                    binaries_of_the_wheel(),
+                    SystemClock(),
+                    lambda _: None,
+                )
+        (place / "other-name").symlink_to(folder.parent)
+        with pytest.raises(FoldersNotApart):
+            require_place_of_backups(place / "other-name" / "backups", whose_bank(backups))
+        made = back_up(postgres, backups)
+    for target in (backups.name, f"{backups.name}/{made.name}/new"):
+        with pytest.raises(FoldersNotApart):
+            again(target, **GIVEN_UP)
+    assert not (folder.parent / "new").exists()
+    assert sorted(each.name for each in backups.iterdir()) == [made.name, "lock"]
+
+
+@needs_root
+def test_a_backup_is_not_made_within_a_cluster_that_lies_elsewhere(
+    server: Server, tmp_path: Path, system_folder: Path
+) -> None:
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    whose = Whose("bank.test", 1, private / "bank", ())
+    with server(private / "bank" / "postgres"):
+        (home,) = (each for each in (system_folder / "clusters").iterdir())
+        for within in (home / "backups", home, system_folder):
+            with pytest.raises(FoldersNotApart):
+                require_place_of_backups(within, whose)
+
+
+@pytest.mark.parametrize("wrong", ["letter", "letter/in", "~nobody-of-this-name/in", "loop/in", "x" * 300])
+def test_what_is_no_folder_is_told_so(server: Server, place: Path, backups: Path, again: Restore, wrong: str) -> None:
+    (place / "letter").write_text("a file")
+    (place / "loop").symlink_to("loop")
+    named = Path(wrong) if wrong.startswith("~") else place / wrong
+    with server() as postgres:
+        back_up(postgres, backups)
+        with pytest.raises(FolderUnusable):
+            make_backup(
+                named,
+                postgres.url("postgres"),
+                whose_bank(backups),
+                binaries_of_the_wheel(),
+                SystemClock(),
+                lambda _: None,
+            )
+    for wanted in (Wanted(named, without_kept=True), Wanted(backups, kept=named), Wanted(backups, archive=named)):
+        with pytest.raises((FolderUnusable, NoBackup, KeptApartMissing, ForeignArchive)):
+            restore(wanted, place / "restored", lambda _: None)
+    with pytest.raises(FolderUnusable):
+        restore(Wanted(backups, without_kept=True), named, lambda _: None)
+    assert not (place / "restored").exists()
 
 
 @needs_root

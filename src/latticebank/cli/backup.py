@@ -13,8 +13,9 @@ from latticebank.cli.reaching import refuse_nothing_here
 from latticebank.kernel.settings import Settings, load_settings
 from latticebank.kernel.telemetry import configure_logs
 from latticebank.runtime.archive import Archive
-from latticebank.runtime.backup import Whose, keep_newest, make_backup
+from latticebank.runtime.backup import Whose, keep_newest, make_backup, require_place_of_backups
 from latticebank.runtime.binaries import binaries_of_the_wheel
+from latticebank.runtime.disk import told_of_copies
 from latticebank.runtime.postgres import EmbeddedPostgres
 from latticebank.runtime.premises import CLUSTER
 from latticebank.runtime.presence import running_bank
@@ -60,8 +61,9 @@ def backup(
     configure_logs(level="warning")
     settings = load_settings()
     steps = Steps()
-    whose = Whose(settings.bank, settings.book)
-    with steps.shown(), _server_url(settings, steps) as url:
+    whose = Whose(settings.bank, settings.book, settings.data, settings.kept_folders)
+    require_place_of_backups(folder, whose)
+    with steps.shown(), told_of_copies(settings.data), _server_url(settings, steps) as url:
         made = make_backup(folder, url, whose, binaries_of_the_wheel(), SystemClock(), steps)
         archive = None if settings.archive is None else Archive.at(settings.archive)
         deleted, pruned = keep_newest(folder, keep, made, archive) if keep else ([], 0)
@@ -89,19 +91,30 @@ def restore(
     timeline: Annotated[
         int | None, typer.Option(min=1, help="Along which timeline of the archive.", show_default="the last in use")
     ] = None,
+    kept: Annotated[
+        Path | None, typer.Option(help="The folder `kept` of the old data folder; the archive has a copy of it.")
+    ] = None,
+    without_kept: Annotated[
+        bool, typer.Option("--without-kept", help="That folder is lost for good: the log has to begin anew.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     r"""Bring the databases of a bank back from a backup, and on through its archive to the end or to a moment.
+
+    What the bank published, and whom it erased, stands outside of the databases; no restore takes it back. It comes from
+    the archive or from `--kept`, and without both nothing is restored, unless `--without-kept` says that it is lost.
 
     For example:
 
         latticebank restore /mnt/backups --data restored --archive /mnt/archive
         latticebank restore /mnt/backups --data yesterday \
             --to 2026-11-19T23:59:59Z
+        latticebank restore /mnt/backups --data new --kept old/kept
     """
     configure_logs(level="warning")
     settings = load_settings()
-    wanted = Wanted(source, archive or settings.archive, None if until is None else _moment(until), timeline)
+    moment = None if until is None else _moment(until)
+    wanted = Wanted(source, archive or settings.archive, moment, timeline, kept, without_kept)
     steps = Steps(lines=not as_json)
     with steps.shown():
         restored = restore_bank(wanted, data, steps)
@@ -166,12 +179,19 @@ def _tell(restored: Restored, data: Path, wanted: Wanted) -> None:
     if wanted.archive is None:
         err.print("No archive was named: what came after the backup is not there.", markup=False, soft_wrap=True)
     command = this_command()
+    if not restored.kept_apart:
+        lost = (
+            f"What the bank kept apart after {_shown(restored.backup.ended)} is lost. Whoever was erased since then is back, "
+            "and nothing here can tell who: erase them again. The log cannot go on and has to begin anew."
+        )
+        err.print(lost, markup=False, soft_wrap=True)
     lines = [
         "Next:",
         f"  export LATTICEBANK_DATA={data.absolute()}",
         "  put the key of keys there (kek.sealed), or bring the keys back:",
         f"    {command} keys restore FILE",
         f"  {command} ledger check --signatures",
+        *([] if restored.kept_apart else [f"  {command} log begin-anew"]),
         f"  {command} serve",
     ]
     for line in lines:

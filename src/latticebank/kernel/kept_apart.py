@@ -1,4 +1,4 @@
-"""What no restore of a database may take back: short lists of lines, in files outside of databases and of backups.
+"""What no restore of a database may take back: short lists of lines, in files outside of the databases.
 
 A list is kept in every one of its folders. Reading gives all lines of all of them, so a folder that was lost, or comes
 from an older time, takes nothing away.
@@ -12,6 +12,8 @@ from pathlib import Path
 
 from latticebank.values.errors import BankError, Fault, InvalidValue
 
+LISTS = ("tombstones", "erasures", "log-published")
+"""Every list of the bank: those that a backup copies and a restore brings together."""
 MAX_LINE_BYTES = 4_096
 _OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -28,6 +30,7 @@ class KeptApart:
     """The list of a name: lines without line feeds, each durable in every folder when a call returns."""
 
     def __init__(self, folders: Sequence[Path], name: str) -> None:
+        assert name in LISTS, "a list that is not named there is in no backup"
         self._paths = [folder / name for folder in folders]
 
     def append(self, line: bytes) -> None:

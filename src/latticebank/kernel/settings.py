@@ -33,7 +33,7 @@ BUS = "bus"
 """The name under which `database_urls` has the database of the event bus."""
 
 KEPT = "kept"
-"""The folder within the data folder, and within the archive, of what is kept apart from databases and backups."""
+"""The folder, within data folder, archive and backup, of what is kept apart from the databases."""
 
 PREFIX = "LATTICEBANK_"
 CONFIG_VARIABLE = "LATTICEBANK_CONFIG"

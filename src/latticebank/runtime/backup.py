@@ -2,9 +2,10 @@
 
     FOLDER/2026-11-20T10-15-00Z/backup.json   what it is, and the digest of the manifest
     FOLDER/2026-11-20T10-15-00Z/cluster/      the copy, with PostgreSQL's manifest (SHA-256) and the log that it needs
+    FOLDER/2026-11-20T10-15-00Z/kept/         what the bank keeps apart, as it was when the copy was made
 
 A folder with that name is complete: it is built beside its place, verified, and renamed. In no backup are the key of keys,
-credentials, the password of the database, nor what the bank keeps apart.
+credentials and the password of the database.
 """
 
 import json
@@ -12,7 +13,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Self
@@ -24,11 +25,22 @@ from latticebank import __version__
 from latticebank.runtime import wal
 from latticebank.runtime.archive import Archive
 from latticebank.runtime.binaries import POSTGRES_MAJOR, Binaries
-from latticebank.runtime.disk import MEBIBYTE, require_room, sync_folder, told_in_our_words, write_durably
+from latticebank.runtime.data_folder import DataFolder, require_ours
+from latticebank.runtime.disk import (
+    MEBIBYTE,
+    folder_at,
+    require_apart,
+    require_room,
+    sync_folder,
+    told_of_copies,
+    write_durably,
+)
 from latticebank.runtime.errors import BackupBroken, BackupNotMade, NoBackup
+from latticebank.runtime.kept import copy_kept, verify_kept
 from latticebank.runtime.lock import FolderLock
 from latticebank.runtime.manifest import manifest_of, verify
 from latticebank.runtime.os_user import ourselves, run
+from latticebank.runtime.premises import CLUSTER as EMBEDDED
 from latticebank.values.clock import Clock
 
 RECORD = "backup.json"
@@ -56,6 +68,8 @@ class Backup:
     end: str
     bytes: int
     manifest: str
+    kept: dict[str, str] = field(default_factory=dict)
+    """The lists of what is kept apart, each with the SHA-256 of its file in hexadecimal."""
 
     @classmethod
     def at(cls, folder: Path) -> Self:
@@ -90,15 +104,18 @@ class Backup:
         if manifest_of(folder / CLUSTER).digest != self.manifest:
             raise BackupBroken(f"the manifest in {folder} is not the one of this backup", hint="use another backup")
         verify(folder / CLUSTER)
+        verify_kept(folder, self.kept)
         return self
 
 
 @dataclass(frozen=True)
 class Whose:
-    """Whose database is copied."""
+    """Whose databases are copied; `kept` are the folders of what the bank keeps apart."""
 
     bank: str
     book: int
+    data: Path
+    kept: tuple[Path, ...]
 
 
 def backups_in(folder: Path) -> list[Backup]:
@@ -113,6 +130,21 @@ def backups_in(folder: Path) -> list[Backup]:
     return sorted(found, key=lambda backup: backup.ended)
 
 
+def require_place_of_backups(folder: Path, whose: Whose) -> Path:
+    """The whole path of a folder in which backups of this bank may be.
+
+    Raises:
+        FolderUnusable: it is none.
+        FoldersNotApart: it lies in the data folder or beside the cluster, or one of these in it.
+
+    """
+    folder, data = folder_at(folder), folder_at(whose.data)
+    require_apart(folder, data)
+    if (marker := require_ours(data / EMBEDDED)) is not None:
+        require_apart(folder, DataFolder(data / EMBEDDED, marker).home)
+    return folder
+
+
 def make_backup(
     folder: Path, url: str, whose: Whose, binaries: Binaries, clock: Clock, progress: Callable[[str], None]
 ) -> Backup:
@@ -121,10 +153,13 @@ def make_backup(
     Raises:
         BackupNotMade: the server did not give a whole copy.
         DiskFull: there is no room for it.
+        FolderUnusable: `folder` is none, or cannot be written.
+        FoldersNotApart: it lies in the data folder, or the data folder in it.
+        KeptApartUnavailable: what is kept apart cannot be read.
 
     """
-    folder = folder.expanduser().resolve()  # the programs of PostgreSQL run in another folder
-    with told_in_our_words(folder):
+    folder = require_place_of_backups(folder, whose)  # whole: the programs of PostgreSQL run in another folder
+    with told_of_copies(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = FolderLock.take(folder, progress)
         try:
@@ -171,6 +206,7 @@ def _build(
         raise BackupNotMade(f"the databases could not be copied to {building.parent}: {said}", hint="try again")
     progress("Verifying the copy")
     manifest = verify(building / CLUSTER)
+    kept = copy_kept(whose.kept, building)
     backup = Backup(
         name=name,
         bank=whose.bank,
@@ -185,6 +221,7 @@ def _build(
         end=wal.shown(manifest.end),
         bytes=sum(path.stat().st_size for path in (building / CLUSTER).rglob("*") if path.is_file()),
         manifest=manifest.digest,
+        kept=kept,
     )
     content = {"made_by": "latticebank", "format": FORMAT, **asdict(backup)}
     del content["name"]
@@ -200,10 +237,10 @@ def keep_newest(folder: Path, number: int, latest: Backup, archive: Archive | No
 
     Returns the names of the backups and the number of segments that were deleted.
     """
-    ours = [backup for backup in backups_in(folder) if backup.system == latest.system]
-    old, kept = ours[:-number], ours[-number:]
     pruned = 0
-    with told_in_our_words(folder):
+    with told_of_copies(folder):
+        ours = [backup for backup in backups_in(folder) if backup.system == latest.system]
+        old, kept = ours[:-number], ours[-number:]
         for backup in old:
             doomed = folder / f"{_BUILDING}{backup.name}"
             (folder / backup.name).rename(doomed)  # half deleted, it is no backup

@@ -2,11 +2,12 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from latticebank.runtime.errors import DiskFull, UnwritableDataFolder
+from latticebank.runtime.errors import DiskFull, FoldersNotApart, FolderUnusable, UnwritableDataFolder
 
 MEBIBYTE = 1024 * 1024
 ROOM_FOR_A_NEW_CLUSTER = 128 * MEBIBYTE
@@ -32,6 +33,49 @@ def told_in_our_words(folder: Path) -> Iterator[None]:
                 hint=f"give the user with id {os.geteuid()} the right to write there, or choose another data folder",
             ) from problem
         raise
+
+
+@contextmanager
+def told_of_copies(folder: Path) -> Iterator[None]:
+    """Turn whatever the operating system refuses, while a copy goes into `folder`, into `DiskFull` and `FolderUnusable`."""
+    try:
+        yield
+    except BrokenPipeError:  # whoever was told of the progress has gone
+        raise
+    except OSError as problem:
+        said = problem.strerror or str(problem)
+        if isinstance(problem, shutil.Error) and isinstance(problem.args[0], list):  # of copytree: from, to, and why
+            said = str(problem.args[0][0][-1])
+        if problem.errno in NO_ROOM or any(words in said for words in SAYS_NO_ROOM):
+            raise DiskFull(folder, said) from problem
+        raise FolderUnusable(
+            f"{problem.filename or folder}: {said}",
+            hint="see to that disk and to who may use it, or choose another folder",
+        ) from problem
+
+
+def folder_at(path: Path) -> Path:
+    """The whole path of a folder that is there, or can be made.
+
+    Raises `FolderUnusable`.
+    """
+    with told_of_copies(path):
+        try:
+            folder = path.expanduser().resolve()
+        except RuntimeError as unclear:  # nobody has that home, or links lead to each other
+            raise FolderUnusable(f"{path} leads nowhere", hint="name another folder") from unclear
+        if folder.exists() and not folder.is_dir():
+            raise FolderUnusable(f"{folder} is a file, not a folder", hint="name a folder")
+    return folder
+
+
+def require_apart(folder: Path, other: Path) -> None:
+    """Raise `FoldersNotApart` if one of two whole paths leads into the other's folder."""
+    if folder.is_relative_to(other) or other.is_relative_to(folder):
+        raise FoldersNotApart(
+            f"{folder} and {other} have to be apart: what befalls one must leave the other; nothing was changed",
+            hint="name another folder, best on another disk",
+        )
 
 
 def require_room(folder: Path, needed: int) -> None:

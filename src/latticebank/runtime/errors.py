@@ -102,6 +102,22 @@ class UnwritableDataFolder(BankError):
     fault = Fault.REFUSED
 
 
+class FolderUnusable(BankError):
+    """A folder of backups, or one to restore from or into, cannot be read or written, or is none."""
+
+    code = "folder-unusable"
+    title = "The folder cannot be used"
+    fault = Fault.REFUSED
+
+
+class FoldersNotApart(BankError):
+    """A backup, an archive or what was restored would lie within the other."""
+
+    code = "folders-not-apart"
+    title = "One folder lies in the other"
+    fault = Fault.REFUSED
+
+
 class DatabaseMissing(BankError):
     """The folder once had a database, and now it is gone: never replaced by an empty one."""
 
@@ -201,3 +217,11 @@ class RecoveryFailed(BankError):
     code = "recovery-failed"
     title = "The database could not be recovered"
     fault = Fault.REFUSED
+
+
+class KeptApartMissing(BankError):
+    """Nothing at hand says what the bank had published, and whom it had erased, after the moment that is restored."""
+
+    code = "kept-apart-missing"
+    title = "What the bank keeps apart is not at hand"
+    fault = Fault.CONFLICT

@@ -1,5 +1,7 @@
 """Bringing a bank's databases back: a backup, then the log of the archive, to its end or to a moment.
 
+What no restore may take back comes from all that is left: the backup, the archive, the old data folder.
+
 It is built beside its place, in `postgres.restoring`, and renamed when it is whole; what was interrupted is no bank.
 """
 
@@ -19,8 +21,23 @@ from latticebank.runtime.backup import RECORD, Backup, backups_in
 from latticebank.runtime.binaries import binaries_for, binaries_of_the_wheel
 from latticebank.runtime.configuration import checked
 from latticebank.runtime.data_folder import DataFolder, make_folder, new_marker, require_ours
-from latticebank.runtime.disk import ROOM_FOR_A_START, require_room, sync_folder, told_in_our_words
-from latticebank.runtime.errors import ArchiveBroken, DataFolderTaken, ForeignArchive, NoBackup, RecoveryFailed
+from latticebank.runtime.disk import (
+    ROOM_FOR_A_START,
+    folder_at,
+    require_apart,
+    require_room,
+    sync_folder,
+    told_of_copies,
+)
+from latticebank.runtime.errors import (
+    ArchiveBroken,
+    DataFolderTaken,
+    ForeignArchive,
+    KeptApartMissing,
+    NoBackup,
+    RecoveryFailed,
+)
+from latticebank.runtime.kept import bring_together, give_up_the_log, has_lists, kept_in, reaches
 from latticebank.runtime.lock import FolderLock
 from latticebank.runtime.manifest import LOG, MANIFEST
 from latticebank.runtime.os_user import ServerUser, server_user
@@ -28,18 +45,28 @@ from latticebank.runtime.postgres import SYSTEM_FOLDER
 from latticebank.runtime.premises import CLUSTER
 from latticebank.runtime.recovery import Recovered, Target, commits_after, recover, require_whole_log, written_up_to
 from latticebank.runtime.wal import Segment
+from latticebank.values.errors import InvalidValue
 
 RESTORING = f"{CLUSTER}.restoring"
+THREE_WAYS = (
+    "name the archive with --archive, or the folder `kept` of the old data folder with --kept; if both are lost for good, say "
+    "--without-kept: the log then has to begin anew, and who was erased since the backup is not known"
+)
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to restore: from a backup or a folder of them, with which archive, until when, along which timeline."""
+    """What to restore: from a backup or a folder of them, with which archive, until when, along which timeline.
+
+    `kept` is where the old bank kept what no restore may take back; `without_kept` says that it is lost for good.
+    """
 
     source: Path
     archive: Path | None = None
     until: datetime | None = None
     timeline: int | None = None
+    kept: Path | None = None
+    without_kept: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,7 +82,7 @@ class Restored:
     left_out: int
     left_out_until: datetime | None
     kept_apart: bool
-    """Whether what the bank keeps apart was copied from the archive."""
+    """Whether all that the bank kept apart is there; if not, its log has to begin anew."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +94,19 @@ class _Plan:
     archive: Archive | None
     log: Mapping[Segment, Path]
     target: Target
+
+    @property
+    def to_the_end(self) -> bool:
+        """Whether the databases come back as they were in the end, with all that was ever acknowledged."""
+        return self.archive is not None and self.target == Target(self.archive.timeline, None)
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """The folders, but for that in the backup, of what the bank kept apart; and whether they have all that it kept."""
+
+    folders: list[Path]
+    complete: bool
 
 
 @dataclass(frozen=True)
@@ -97,15 +137,17 @@ def restore(
         ForeignArchive: the archive is another database's.
         ArchiveBroken: a segment that is needed is missing or damaged.
         DataFolderTaken: there is a bank already.
+        FoldersNotApart: the data folder lies in that of the backups or of the archive, or the other way round.
+        KeptApartMissing: nothing says what came after the moment that is restored, and `without_kept` does not either.
         RecoveryFailed: the log does not lead to what is wanted.
+        DiskFull, FolderUnusable, KeptApartUnavailable: a folder does not let it.
 
     """
     began = time.monotonic()
-    data = data.expanduser().resolve()
-    with told_in_our_words(data):
-        plan = _plan(wanted)
-        progress(f"Verifying the backup {plan.backup.name}")
-        plan.backup.verified(plan.folder)
+    data = folder_at(data)
+    _require_a_way(wanted)
+    with told_of_copies(data):
+        plan, memory = _verified(wanted, data, progress)
         make_folder(data)
         if (data / CLUSTER).exists():
             raise DataFolderTaken(f"{data} has a bank already", hint="restore into another folder; nothing was changed")
@@ -119,9 +161,9 @@ def restore(
             lock.release()
             _clear(work, progress)
             raise
-        kept_apart = _bring_back_what_is_kept(plan.archive, work, data)
         lock.release()
         left_out, until = commits_after(recovered, plan.log, binaries_of_the_wheel()) if wanted.until else (0, None)
+        _bring_back_what_is_kept(plan, memory, data)
         os.rename(work, data / CLUSTER)  # noqa: PTH104 - never over a bank that came meanwhile
         sync_folder(data)
     return Restored(
@@ -133,15 +175,59 @@ def restore(
         seconds=time.monotonic() - began,
         left_out=left_out,
         left_out_until=until,
-        kept_apart=kept_apart,
+        kept_apart=memory.complete,
     )
+
+
+def _require_a_way(wanted: Wanted) -> None:
+    """Raise unless it is said where what is kept apart comes from, or that it is lost."""
+    if wanted.kept is not None and wanted.without_kept:
+        raise InvalidValue("this says that it is lost, and --kept where it is", field="--without-kept")
+    if wanted.kept is None and wanted.archive is None and not wanted.without_kept:
+        raise KeptApartMissing(
+            "a backup does not know what the bank published and whom it erased afterwards; nothing was changed",
+            hint=THREE_WAYS,
+        )
+
+
+def _verified(wanted: Wanted, data: Path, progress: Callable[[str], None]) -> tuple[_Plan, _Memory]:
+    """Choose the way, and verify what lies on it."""
+    plan = _plan(wanted)
+    for source in filter(None, (plan.folder, wanted.source, wanted.archive)):
+        require_apart(folder_at(source), data)
+    folders = _folders_kept(wanted, plan)
+    progress(f"Verifying the backup {plan.backup.name}")
+    plan.backup.verified(plan.folder)
+    return plan, _Memory(folders, _is_complete(wanted, plan, folders))
+
+
+def _folders_kept(wanted: Wanted, plan: _Plan) -> list[Path]:
+    folders = [] if wanted.kept is None else [kept_in(wanted.kept)]
+    if plan.archive is not None and has_lists(plan.archive.folder / KEPT):
+        folders.append(plan.archive.folder / KEPT)
+    return folders
+
+
+def _is_complete(wanted: Wanted, plan: _Plan, folders: list[Path]) -> bool:
+    """Whether nothing that was kept apart is lost; raises `KeptApartMissing` if something is and nobody said so."""
+    never_any = plan.archive is not None and not folders and not plan.backup.kept
+    complete = plan.to_the_end or never_any or (bool(folders) and reaches(folders, plan.folder))
+    if complete and wanted.without_kept:
+        raise InvalidValue("what is kept apart is there, and its log can go on: leave this out", field="--without-kept")
+    if not complete and not wanted.without_kept:
+        found = " and ".join(map(str, folders)) or "the archive"
+        raise KeptApartMissing(
+            f"{found} knows less of the log than the backup: it is older, or of another bank; nothing was changed",
+            hint=THREE_WAYS,
+        )
+    return complete
 
 
 def _plan(wanted: Wanted) -> _Plan:
     """Choose the backup and find the log that leads on from it."""
     archive = None
     if wanted.archive is not None:
-        archive = Archive.at(wanted.archive.expanduser().resolve())
+        archive = Archive.at(folder_at(wanted.archive))
         if archive is None:
             raise ForeignArchive(
                 f"there is no archive in {wanted.archive}", hint="name the folder of LATTICEBANK_ARCHIVE"
@@ -176,7 +262,7 @@ def _plan(wanted: Wanted) -> _Plan:
 
 def _chosen(wanted: Wanted, archive: Archive | None, timeline: int | None) -> Path:
     """The folder of the backup: the one that is named, or the newest that lies on the way to what is wanted."""
-    source = wanted.source.expanduser().resolve()
+    source = folder_at(wanted.source)
     if (source / RECORD).is_file():
         return source
     ways = {each.timeline: each.position for each in archive.way_to(timeline)} if archive and timeline else {}
@@ -245,13 +331,11 @@ def _give(cluster: Path, user: ServerUser) -> None:
                 os.chown(path, user.uid, user.gid)
 
 
-def _bring_back_what_is_kept(archive: Archive | None, work: Path, data: Path) -> bool:
-    """Copy what the bank keeps apart from its databases, unless the data folder has it still."""
-    if archive is None or not (archive.folder / KEPT).is_dir() or (data / KEPT).exists():
-        return False
-    shutil.copytree(archive.folder / KEPT, work / KEPT)
-    (work / KEPT).rename(data / KEPT)
-    return True
+def _bring_back_what_is_kept(plan: _Plan, memory: _Memory, data: Path) -> None:
+    """Let the data folder remember all that is still known, and end the log of a bank that may have said more."""
+    bring_together([plan.folder / KEPT, *memory.folders], data)
+    if not memory.complete:
+        give_up_the_log(plan.backup.bank, data)
 
 
 def _clear(work: Path, progress: Callable[[str], None]) -> None:

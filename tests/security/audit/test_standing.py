@@ -238,7 +238,9 @@ def test_the_furthest_word_counts_whichever_folder_has_it() -> None:
     "refused",
     [
         lambda: remembered_in([b"{"]),
-        lambda: remembered_in([line_of(Remembered("a", 7, "77")), line_of(Remembered("a", 7, "78"))]),
+        lambda: require_growth(
+            9, remembered_in([line_of(Remembered("a", 7, "77")), line_of(Remembered("a", 7, "78"))])["a"]
+        ),
         lambda: require_growth(6, Remembered("a", 7)),
         lambda: require_same(b"\x00" * 32, Remembered("a", 7, "77" * 32)),
     ],

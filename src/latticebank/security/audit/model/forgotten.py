@@ -1,9 +1,6 @@
 """What is remembered of a log by a bank that has lost its memory: that more was published than anybody here knows."""
 
-from latticebank.security.audit.model.standing import Remembered, line_of, origin_of, remembered_in
-
-UNKNOWN_SIZE = 2**62
-"""The size of which no log is: one that was published up to nobody knows where never fits."""
+from latticebank.security.audit.model.standing import UNKNOWN_SIZE, Remembered, line_of, origin_of, remembered_in
 
 
 def forgotten(lines: list[bytes], bank: str) -> list[bytes]:

@@ -14,6 +14,10 @@ NEW_LOG = (
 )
 
 
+UNKNOWN_SIZE = 2**62
+"""The size of which no log is: one that was published up to nobody knows where never fits."""
+
+
 class LogHalted(BankError):
     """The log does not fit what was published of it: nothing is appended, and nothing signed."""
 
@@ -38,6 +42,8 @@ def origin_of(bank: str, log: int) -> str:
 def remembered_in(lines: list[bytes]) -> dict[str, Remembered]:
     """Return the furthest that was said of each log; lines are those that `line_of` makes.
 
+    A log of which two trees of one size were said is one of which nobody knows how far it goes.
+
     Raises:
         LogHalted: a line is none: whoever changed it may have made the log forget.
 
@@ -52,8 +58,8 @@ def remembered_in(lines: list[bytes]) -> dict[str, Remembered]:
             ) from error
         known = furthest.get(said.origin)
         if known is not None and known.size == said.size and known.root and said.root and known.root != said.root:
-            raise LogHalted(f"two trees of {said.size} leaves were published", hint=NEW_LOG)
-        if known is None or (said.size, bool(said.root)) > (known.size, bool(known.root)):
+            furthest[said.origin] = Remembered(said.origin, UNKNOWN_SIZE)
+        elif known is None or (said.size, bool(said.root)) > (known.size, bool(known.root)):
             furthest[said.origin] = said
     return furthest
 
@@ -70,6 +76,8 @@ def require_growth(size: int, said: Remembered) -> None:
         LogHalted: it has lost some.
 
     """
+    if said.size >= UNKNOWN_SIZE:
+        raise LogHalted("nobody knows how much of this log was published, or two trees of one size were", hint=NEW_LOG)
     if size < said.size:
         raise LogHalted(f"the log in the database has {size} leaves, and {said.size} were published", hint=NEW_LOG)
 

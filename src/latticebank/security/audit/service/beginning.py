@@ -6,8 +6,7 @@ from datetime import datetime
 from latticebank.kernel.database import Database, UnitOfWork
 from latticebank.kernel.kept_apart import KeptApart
 from latticebank.security.audit.model.entries import Entry, record_of, text_of_time
-from latticebank.security.audit.model.forgotten import UNKNOWN_SIZE
-from latticebank.security.audit.model.standing import LogHalted, Remembered, origin_of, remembered_in
+from latticebank.security.audit.model.standing import UNKNOWN_SIZE, LogHalted, Remembered, origin_of, remembered_in
 from latticebank.security.audit.service.appending import Appending
 from latticebank.security.audit.service.foundation import Foundation
 from latticebank.security.audit.service.standing import hold_against
