@@ -8,8 +8,8 @@ from latticebank.crypto.log_policy import MAX_POLICY_BYTES, NamedWitness, parse_
 from latticebank.crypto.notes import ED25519_COSIGNATURE, NoteKey
 
 ORIGIN = "bank.example/log"
-LOG = LogKey.generate().note_keys(ORIGIN)
-SECOND = LogKey.generate().note_keys("bank.example/log/2")
+LOG = LogKey.from_seed(bytes(range(64))).note_keys(ORIGIN)
+SECOND = LogKey.from_seed(bytes(range(64))).note_keys("bank.example/log/2")
 WITNESS = CosignerKey.from_seed("witness.example/w1", bytes(32)).note_key()
 CLASSICAL = NoteKey.of("witness.example/w2", ED25519_COSIGNATURE, bytes(32))
 LOG_LINES = "".join(f"log {key.vkey()}\n" for key in LOG)
