@@ -9,7 +9,7 @@ from latticebank.crypto.notes import ED25519_COSIGNATURE, NoteKey
 
 ORIGIN = "bank.example/log"
 LOG = LogKey.from_seed(bytes(range(64))).note_keys(ORIGIN)
-SECOND = LogKey.from_seed(bytes(range(64))).note_keys("bank.example/log/2")
+SECOND = LogKey.from_seed(bytes(range(64, 128))).note_keys("bank.example/log/2")
 WITNESS = CosignerKey.from_seed("witness.example/w1", bytes(32)).note_key()
 CLASSICAL = NoteKey.of("witness.example/w2", ED25519_COSIGNATURE, bytes(32))
 LOG_LINES = "".join(f"log {key.vkey()}\n" for key in LOG)
