@@ -96,10 +96,10 @@ def serve(bank: Apart, name: str, log: Path) -> "subprocess.Popen[bytes]":
 def apart(
     postgres: EmbeddedPostgres, templates: Templates, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Apart]:
-    """Five processes that are one bank."""
+    """Processes that are one bank: each service has its own."""
     names = {tables: templates.copy(tables) for tables in WITH_TABLES}
     folder = tmp_path_factory.mktemp("apart")
-    addresses = {name: f"http://127.0.0.1:{port}" for name, port in zip(EVERYTHING, free_ports(5), strict=True)}
+    addresses = {name: f"http://127.0.0.1:{port}" for name, port in zip(EVERYTHING, free_ports(len(EVERYTHING)), strict=True)}
     bank = Apart(folder / "bank", {tables: postgres.url(name) for tables, name in names.items()}, addresses)
     read_operator_token(bank.folder)
     logs = {name: folder / f"{name}.log" for name in EVERYTHING}

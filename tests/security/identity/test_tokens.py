@@ -237,6 +237,7 @@ async def test_everyone_sees_how_the_bank_protects_itself(branch: Branch) -> Non
     defaults = {each["use"]: each["name"] for each in info["algorithms"] if each["default"]}
     assert defaults == {
         "signature": "MLDSA65-Ed25519-SHA512",
+        "log": "Ed25519+ML-DSA-44",
         "sealing": "MLKEM768-X25519/HKDF-SHA256/AES-256-GCM",
         "field": "AES-256-GCM",
     }
