@@ -99,7 +99,9 @@ def apart(
     """Processes that are one bank: each service has its own."""
     names = {tables: templates.copy(tables) for tables in WITH_TABLES}
     folder = tmp_path_factory.mktemp("apart")
-    addresses = {name: f"http://127.0.0.1:{port}" for name, port in zip(EVERYTHING, free_ports(len(EVERYTHING)), strict=True)}
+    addresses = {
+        name: f"http://127.0.0.1:{port}" for name, port in zip(EVERYTHING, free_ports(len(EVERYTHING)), strict=True)
+    }
     bank = Apart(folder / "bank", {tables: postgres.url(name) for tables, name in names.items()}, addresses)
     read_operator_token(bank.folder)
     logs = {name: folder / f"{name}.log" for name in EVERYTHING}
