@@ -250,17 +250,6 @@ def root_from(tiles: Mapping[tuple[int, int], bytes], size: int) -> bytes:
     return root_of(_folded(root_nodes(size), tiles))
 
 
-def inclusion_proof_from(tiles: Mapping[tuple[int, int], bytes], index: int, size: int) -> list[bytes]:
-    """Return the proof of a leaf in the tree of `size` leaves, as `merkle.inclusion_proof` does, from its tiles.
-
-    Raises:
-        IndexError: there is no such leaf.
-        TilesDamaged: a tile is missing or too short.
-
-    """
-    return _folded(inclusion_nodes(index, size), tiles)
-
-
 def consistency_proof_from(tiles: Mapping[tuple[int, int], bytes], old: int, new: int) -> list[bytes]:
     """Return the proof that one tree begins another, as `merkle.consistency_proof` does, from the new one's tiles.
 

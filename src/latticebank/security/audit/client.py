@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from latticebank.kernel.client import ServiceClient
-from latticebank.security.audit.wire import LogStatus, OpenedPage, Proofs, ProofsWanted
+from latticebank.security.audit.wire import LogStatus, Proofs, ProofsWanted
 
 
 class AuditClient(ServiceClient):
@@ -14,10 +14,6 @@ class AuditClient(ServiceClient):
         """Return all entries about these things of an owner, opened and proved; at most 20 things."""
         body = ProofsWanted(owner, list(things))
         return await self.call("POST", "/internal/audit/proofs", Proofs, body=body, idempotency_key=owner)
-
-    async def entries(self, first: int, limit: int) -> OpenedPage:
-        """Return entries opened, from an index on; the bank's log tells of it."""
-        return await self.call("GET", "/api/audit/entries", OpenedPage, query={"first": first, "limit": limit})
 
     async def status(self) -> LogStatus:
         """Return how the log stands."""

@@ -56,6 +56,10 @@ class KeysClient(ServiceClient):
         path = f"{_INTERNAL}/customers/open"
         return (await self.call("POST", path, CustomerKeys, body=body, idempotency_key=wanted[0].owner)).keys
 
+    async def records_keys(self, wanted: Sequence[tuple[UUID, int | None]]) -> list[CustomerKey]:
+        """Return those of these records keys, by owner and version (None is the active one), that open. At most 1,000."""
+        return await self.customer_keys([CustomerKeyRequest(owner, "records", version) for owner, version in wanted])
+
     async def destroy_customer_key(self, owner: UUID, kind: KindWord, reason: Reason) -> None:
         """Destroy a customer's key in all its versions, for ever; with the code `legal-hold` if one stands."""
         path = f"{_INTERNAL}/customers/{owner}/{kind}/destroy"

@@ -17,12 +17,11 @@ from latticebank.banking.payments.service.metrics import PaymentMetrics
 from latticebank.crypto.signatures import VerifyingKey
 from latticebank.documents.document import from_base64url
 from latticebank.kernel.database import Database
-from latticebank.kernel.records_keys import Owner, RecordsKeys
+from latticebank.kernel.records_keys import RecordsKeys
 from latticebank.kernel.remembered import Remembered
 from latticebank.kernel.service import Context
 from latticebank.security.identity.client import IdentityClient
 from latticebank.security.keys.client import KeysClient
-from latticebank.security.keys.wire import CustomerKey, CustomerKeyRequest
 from latticebank.values.account_number import format_account_number
 from latticebank.values.clock import Clock
 from latticebank.values.errors import BankError
@@ -101,7 +100,7 @@ class Foundation:
             context.ids,
             ledger,
             identity,
-            records_keys_of(keys),
+            RecordsKeys(keys.records_keys),
             devices_of(identity),
             accounts_of(ledger),
             PaymentMetrics(context.metrics.registry),
@@ -142,15 +141,6 @@ def devices_of(identity: IdentityClient) -> Remembered[UUID, KnownDevice]:
         return found
 
     return Remembered(load, at_most=_DEVICES, seconds=_DEVICE_SECONDS, at_once=_ASKED_AT_ONCE)
-
-
-def records_keys_of(keys: KeysClient) -> RecordsKeys:
-    """Return the records keys of customers."""
-
-    async def ask(wanted: list[Owner]) -> list[CustomerKey]:
-        return await keys.customer_keys([CustomerKeyRequest(owner, "records", version) for owner, version in wanted])
-
-    return RecordsKeys(ask)
 
 
 def accounts_of(ledger: LedgerClient) -> Remembered[int, KnownAccount]:

@@ -6,14 +6,13 @@ from datetime import datetime
 from latticebank.kernel.bus import PostgresEventBus
 from latticebank.kernel.database import Database
 from latticebank.kernel.kept_apart import KeptApart
-from latticebank.kernel.records_keys import Owner, RecordsKeys
+from latticebank.kernel.records_keys import RecordsKeys
 from latticebank.kernel.service import Context
 from latticebank.kernel.settings import BUS
 from latticebank.security.audit.service.metrics import LogMetrics
 from latticebank.security.audit.service.own_keys import OwnKeys
 from latticebank.security.identity.client import IdentityClient
 from latticebank.security.keys.client import KeysClient
-from latticebank.security.keys.wire import CustomerKey, CustomerKeyRequest
 from latticebank.values.clock import Clock
 from latticebank.values.ids import Uuid7Source
 
@@ -43,12 +42,6 @@ class Foundation:
         """Return the foundation for what a service is given."""
         settings = context.settings
         keys = KeysClient(context.transport("keys"), context.credential(NAME, "keys"))
-
-        async def ask(wanted: list[Owner]) -> list[CustomerKey]:
-            return await keys.customer_keys(
-                [CustomerKeyRequest(owner, "records", version) for owner, version in wanted]
-            )
-
         return cls(
             context.database(NAME),
             PostgresEventBus(context.database(BUS)),
@@ -58,7 +51,7 @@ class Foundation:
             context.ids,
             IdentityClient(context.transport("identity"), context.credential(NAME, "identity")),
             OwnKeys(keys),
-            RecordsKeys(ask),
+            RecordsKeys(keys.records_keys),
             KeptApart(settings.kept_folders, PUBLISHED),
             LogMetrics(context.metrics.registry),
         )

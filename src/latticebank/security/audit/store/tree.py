@@ -66,14 +66,13 @@ _LONGER_ROWS = """
       AND octet_length(t.content) = n.start
 """
 # OFFSET 0 keeps the planner from reading all tiles while it knows nothing of the table.
-_TILES = """
+TILES = """
     SELECT n.level, n.number, t.content
     FROM unnest(%s::smallint[], %s::bigint[]) AS n (level, number), LATERAL (
         SELECT content FROM tiles WHERE book = %s AND log = %s AND level = n.level AND number = n.number OFFSET 0
     ) AS t
 """
 _CONTENT = "SELECT content FROM {table} WHERE book = %s AND log = %s AND level = %s AND number = %s"
-TILES = _TILES
 TILE, BUNDLE = _CONTENT.format(table="tiles"), _CONTENT.format(table="bundles")
 
 
@@ -124,7 +123,7 @@ async def tiles(
 ) -> dict[tuple[int, int], bytes]:
     """Return those of these tiles, by level and number, that there are."""
     wanted = ([level for level, _ in places], [number for _, number in places], book, log)
-    rows = await connection.exec_driver_sql(_TILES, wanted)
+    rows = await connection.exec_driver_sql(TILES, wanted)
     return {(row.level, row.number): bytes(row.content) for row in rows}
 
 
