@@ -20,6 +20,7 @@ from starlette.routing import Route
 from latticebank.crypto.checkpoints import Checkpoint, CosignerKey, LogKey, cosigned_at
 from latticebank.crypto.log_policy import parse_policy
 from latticebank.crypto.notes import parse_note
+from latticebank.kernel.settings import InvalidSettings
 from latticebank.values.clock import SystemClock
 from latticebank.witness.api import witness_app
 from latticebank.witness.cosigning import Witness
@@ -251,3 +252,14 @@ async def test_a_bank_that_died_before_it_published_what_was_cosigned_goes_on(
             await grow(hall)
             assert (await status(hall))["refusal"] is None
             assert await cosigned(hall, outsider)
+
+
+@pytest.mark.parametrize("address", ["", " nonsense", " http://[::1", " ftp://witness.example"])
+async def test_a_witness_without_an_address_keeps_the_bank_closed(
+    urls: dict[str, str], clock: MovingClock, tmp_path: Path, address: str
+) -> None:
+    key = CosignerKey.from_seed(NAME, token_bytes(32)).note_key()
+    (tmp_path / "witnesses").write_text(f"witness w1 {key.vkey()}{address}\n")
+    with pytest.raises(InvalidSettings, match="names no address of w1"):
+        async with open_hall(urls, tmp_path / "bank", clock, witnesses=tmp_path / "witnesses"):
+            pass

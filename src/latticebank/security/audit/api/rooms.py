@@ -1,5 +1,6 @@
 """What the routes of audit find in the state of its application."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from latticebank.security.audit.service.standing import Standing
 from latticebank.security.audit.service.status import Status
 from latticebank.security.audit.service.witnessing import Witnessing
 from latticebank.security.audit.subscriptions.intake import Intake
+
+_ADDRESS = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?")
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,10 @@ def _witnesses(policy: Path | None) -> list[NamedWitness]:
         raise InvalidSettings(
             f"witnesses (LATTICEBANK_WITNESSES): {policy} cannot be read: {error.strerror}", field="witnesses"
         ) from error
-    if silent := [witness.name for witness in named if witness.url is None]:
+    if silent := [witness.name for witness in named if not _ADDRESS.fullmatch(witness.url or "")]:
         raise InvalidSettings(
             f"witnesses (LATTICEBANK_WITNESSES): {policy} names no address of {', '.join(silent)}",
             field="witnesses",
-            hint="write it at the end of the line: witness <name> <key> <address>",
+            hint="write it at the end of the line: witness <name> <key> http://<host>:<port>",
         )
     return named
