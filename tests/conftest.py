@@ -21,9 +21,16 @@ from latticebank.runtime.postgres import EmbeddedPostgres
 from latticebank.security.identity.service import evenness
 
 ROOT = Path(__file__).resolve().parents[1]
+IN_MEMORY = Path("/dev/shm")  # noqa: S108 - on Linux a file system without a disk
+ROOM_IN_MEMORY = 6 * 1024**3
 AREAS = ("banking", "security", "intelligence")
 
-# Nothing that a test writes has to outlive the machine.
+# Nothing that a test writes has to outlive the machine: where its memory has the room, no disk is waited for. A copy of a
+# database takes 10 ms there, and hundreds where two processes of the tests and their servers share a slow disk.
+if "TMPDIR" not in os.environ and IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free >= ROOM_IN_MEMORY:
+    os.environ["TMPDIR"] = str(IN_MEMORY)
+    tempfile.tempdir = None
+
 PARAMETERS = {"fsync": "off", "full_page_writes": "off", "max_connections": "200"}
 
 
@@ -68,7 +75,7 @@ class Templates:
             migrate(self._server.url(template), chain_of(tables))
             self._migrated.add(tables)
         name = f"{tables}_{next(self._numbers)}"
-        self._run("CREATE DATABASE {} TEMPLATE {}", name, template)
+        self._run("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY", name, template)
         return name
 
     def drop(self, name: str) -> None:

@@ -72,10 +72,7 @@ class Erasures:
             RemoteProblem, ServiceUnavailable, KeptApartUnavailable: it is not finished, and goes on by itself.
 
         """
-        base = self._base
-        async with base.database.read() as connection:
-            erasure = await erasures.of_user(connection, base.book, user)
-        done = await self._carry_out(erasure or await self._begin(user, by))
+        done = await self._carry_out(await self._begin(user, by))
         assert done.erased_at is not None
         return ErasureView(user, done.requested_at, done.erased_at, done.sessions_ended, done.devices_revoked)
 
@@ -114,9 +111,13 @@ class Erasures:
         return len(left)
 
     async def _begin(self, user: UUID, by: UUID | None) -> Erasure:
+        """Begin the erasure of a user, or return the one that there is."""
         base = self._base
         async with base.database.read() as connection:
+            erasure = await erasures.of_user(connection, base.book, user)
             known = await users.by_id(connection, base.book, user)
+        if erasure is not None:
+            return erasure
         if known is None or not known.is_active:
             raise UserUnknown("there is no such user", field="user_id")
         require_no_role(known.rights)

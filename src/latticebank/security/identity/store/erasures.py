@@ -30,6 +30,7 @@ _BEGIN = text(
     ON CONFLICT DO NOTHING RETURNING user_id
     """
 )
+_LOCK_USER = text("SELECT id FROM users WHERE book = :book AND id = :user FOR UPDATE")
 _CLOSE_USER = text(
     "UPDATE users SET state = 3, epoch = epoch + 1 WHERE book = :book AND id = :user AND state < 3 RETURNING id"
 )
@@ -89,8 +90,12 @@ async def living(connection: Connection, book: int, users: Sequence[UUID]) -> li
 
 
 async def begin(connection: Connection, book: int, erasure: Erasure) -> bool:
-    """Store an erasure that begins, and let its user do nothing more; False where there is one, or no such user."""
+    """Store an erasure that begins, and let its user do nothing more; False where there is one, or no such user.
+
+    Until the transaction ends nobody else begins one, or finishes taking one back.
+    """
     values = {"user": erasure.user, "by": erasure.requested_by, "at": erasure.requested_at}
+    await connection.execute(_LOCK_USER, {"book": book, "user": erasure.user})
     if (await connection.execute(_CLOSE_USER, {"book": book, "user": erasure.user})).one_or_none() is None:
         return False
     return (await connection.execute(_BEGIN, {"book": book, **values})).one_or_none() is not None
