@@ -19,7 +19,8 @@ from latticebank.kernel.http.application import Lifespan
 from latticebank.kernel.policy import InvalidPolicy
 from latticebank.kernel.service import Context, Service
 from latticebank.kernel.settings import Settings
-from latticebank.kernel.transports import HttpTransport, MemoryTransport, Request, Response, Transport
+from latticebank.kernel.transports import HttpTransport, Request, Response, Transport
+from latticebank.kernel.transports.memory import MemoryTransport
 from tests.kernel.serving import ANYONE_READS, Desk, context_in, problem, served, service_of
 
 

@@ -33,7 +33,8 @@ from latticebank.kernel.service import Context, Service, policy_of
 from latticebank.kernel.settings import GATEWAY, Settings
 from latticebank.kernel.telemetry import Metrics
 from latticebank.kernel.tokens import ServiceTokens, TokenAuthenticator
-from latticebank.kernel.transports import HttpTransport, MemoryTransport, Transport
+from latticebank.kernel.transports import HttpTransport, Transport
+from latticebank.kernel.transports.memory import MemoryTransport
 from latticebank.security.audit.api import SERVICE as AUDIT
 from latticebank.security.identity.api import SERVICE as IDENTITY
 from latticebank.security.identity.client import IdentityClient

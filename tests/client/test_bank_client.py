@@ -16,7 +16,8 @@ from fastapi import Request, Response
 from latticebank.banking.payments.wire import PaymentView, SignedText
 from latticebank.client import BankClient, Device, NoSession, OutcomeUnknown, Payee, RemoteProblem, Session, Signatory
 from latticebank.kernel.http import Router, permit
-from latticebank.kernel.transports import HttpTransport, MemoryTransport, ServiceUnavailable, Transport
+from latticebank.kernel.transports import HttpTransport, ServiceUnavailable, Transport
+from latticebank.kernel.transports.memory import MemoryTransport
 from latticebank.values.account_number import account_number, format_account_number
 from latticebank.values.clock import SystemClock
 from latticebank.values.errors import BankError, Fault

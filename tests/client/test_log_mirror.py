@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from latticebank.client.log_mirror import AT_ONCE, LogMirror, LogNotContinued, LogNotServed, OtherFolder, ServedLog
 from latticebank.client.private_file import CannotUseFile
-from latticebank.kernel.transports import MemoryTransport
+from latticebank.kernel.transports.memory import MemoryTransport
 from tests.documents.papers import BANK as NAME
 from tests.documents.papers import new_id
 from tests.verify.conftest import Verdict, judge

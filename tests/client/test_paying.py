@@ -10,7 +10,8 @@ import pytest
 import latticebank.client
 from latticebank.client import BankClient, OutcomeUnknown, RemoteProblem
 from latticebank.client.payment_file import read_payment_file
-from latticebank.kernel.transports import HttpTransport, MemoryTransport, Request, Response, ServiceUnavailable
+from latticebank.kernel.transports import HttpTransport, Request, Response, ServiceUnavailable
+from latticebank.kernel.transports.memory import MemoryTransport
 from tests.client.customers import Person, Town, to
 from tests.kernel.serving import served
 

@@ -24,7 +24,8 @@ from latticebank.kernel.authentication import TOKEN_ISSUER
 from latticebank.kernel.credential_file import read_operator_token, read_service_token, service_credential
 from latticebank.kernel.database import Database
 from latticebank.kernel.settings import EVERYTHING, GATEWAY, SERVICES
-from latticebank.kernel.transports import HttpTransport, MemoryTransport, Request, Response
+from latticebank.kernel.transports import HttpTransport, Request, Response
+from latticebank.kernel.transports.memory import MemoryTransport
 from latticebank.runtime.postgres import EmbeddedPostgres
 from latticebank.security.identity.client import IdentityClient
 from tests.conftest import Templates

@@ -19,7 +19,8 @@ from latticebank.kernel.client import RemoteProblem
 from latticebank.kernel.credential_file import operator_credential
 from latticebank.kernel.relay import Relay
 from latticebank.kernel.settings import BUS, EVERYTHING, Settings
-from latticebank.kernel.transports import MemoryTransport, Transport
+from latticebank.kernel.transports import Transport
+from latticebank.kernel.transports.memory import MemoryTransport
 from latticebank.values.clock import Clock, SystemClock
 from latticebank.values.errors import BankError
 from latticebank.values.ids import Uuid7Source

@@ -25,7 +25,8 @@ from latticebank.bank import Bank
 from latticebank.banking.ledger.store import write as ledger_write
 from latticebank.kernel.database import Database, UnitOfWork
 from latticebank.kernel.telemetry import configure_logs
-from latticebank.kernel.transports import MemoryTransport, Request, Response, Transport
+from latticebank.kernel.transports import Request, Response, Transport
+from latticebank.kernel.transports.memory import MemoryTransport
 from tests.e2e.townspeople import ShiftedClock, all_told, open_village, rows_in
 
 CLAIM = timedelta(seconds=16)

@@ -15,8 +15,9 @@ from latticebank.gateway.api.forwarding import Forwarding
 from latticebank.gateway.service import REMEMBERED_SECONDS, PhantomTokens
 from latticebank.kernel.caller import Caller, CredentialRefused
 from latticebank.kernel.http import Router, permit
-from latticebank.kernel.transports import HttpTransport, MemoryTransport, Response
+from latticebank.kernel.transports import HttpTransport, Response
 from latticebank.kernel.transports import Request as Asked
+from latticebank.kernel.transports.memory import MemoryTransport
 from latticebank.values.errors import BankError, Fault
 from tests.kernel.serving import context_in, problem, served, service_of
 

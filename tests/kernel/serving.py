@@ -16,12 +16,14 @@ from latticebank.kernel.authentication import CredentialAuthenticator, credentia
 from latticebank.kernel.caller import Credential
 from latticebank.kernel.credential_file import read_operator_token
 from latticebank.kernel.database import Database
-from latticebank.kernel.http import Problem, Router, application
+from latticebank.kernel.http import Router, application
 from latticebank.kernel.http.application import Check, Lifespan, nothing_to_start
+from latticebank.kernel.problem import Problem
 from latticebank.kernel.service import Context, Service, policy_of
 from latticebank.kernel.settings import Settings
 from latticebank.kernel.telemetry import Metrics
-from latticebank.kernel.transports import MemoryTransport, Request, Response, Transport
+from latticebank.kernel.transports import Request, Response, Transport
+from latticebank.kernel.transports.memory import MemoryTransport
 from latticebank.values.clock import SystemClock
 from latticebank.values.ids import Uuid7Source
 

@@ -14,9 +14,11 @@ from fastapi import Query, Request, Response
 from latticebank.kernel.caller import Caller
 from latticebank.kernel.client import RemoteProblem, ServiceClient
 from latticebank.kernel.credential_file import operator_credential
-from latticebank.kernel.http import DeadlineExceeded, IdempotencyKey, Router, permit, seconds_left
+from latticebank.kernel.deadline import DeadlineExceeded, seconds_left
+from latticebank.kernel.http import IdempotencyKey, Router, permit
 from latticebank.kernel.telemetry import correlation_id
-from latticebank.kernel.transports import HttpTransport, MemoryTransport, ServiceUnavailable, Transport
+from latticebank.kernel.transports import HttpTransport, ServiceUnavailable, Transport
+from latticebank.kernel.transports.memory import MemoryTransport
 from latticebank.values.errors import BankError, Fault, InvalidValue
 from tests.kernel.serving import KEY, context_in, served, service_of
 

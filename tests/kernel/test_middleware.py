@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from latticebank.kernel.http import Router, permit
 from latticebank.kernel.http.admission import MAX_HEADER_BYTES, MAX_HEADERS, MAX_TARGET_BYTES
 from latticebank.kernel.telemetry import correlation_id
-from latticebank.kernel.transports import MemoryTransport, Request
+from latticebank.kernel.transports import Request
+from latticebank.kernel.transports.memory import MemoryTransport
 from tests.kernel.serving import Desk, context_in, desk_of, problem, service_of
 
 

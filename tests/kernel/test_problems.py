@@ -10,7 +10,8 @@ from fastapi import HTTPException, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from latticebank.kernel.http import Router, permit, read_json
-from latticebank.kernel.http.problems import STATUS_OF_FAULT, problem_of
+from latticebank.kernel.http.problems import problem_of
+from latticebank.kernel.problem import STATUS_OF_FAULT
 from latticebank.values.errors import BankError, Fault, InvalidValue
 from latticebank.values.money import parse_amount
 from tests.kernel.serving import Desk, desk_of, problem, service_of

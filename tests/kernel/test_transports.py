@@ -11,15 +11,10 @@ import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from latticebank.kernel.caller import Caller
-from latticebank.kernel.http import DeadlineExceeded, Router, permit, seconds_left
-from latticebank.kernel.transports import (
-    HttpTransport,
-    MemoryTransport,
-    Request,
-    ResponseTooLarge,
-    ServiceUnavailable,
-    Transport,
-)
+from latticebank.kernel.deadline import DeadlineExceeded, seconds_left
+from latticebank.kernel.http import Router, permit
+from latticebank.kernel.transports import HttpTransport, Request, ResponseTooLarge, ServiceUnavailable, Transport
+from latticebank.kernel.transports.memory import MemoryTransport
 from tests.kernel.serving import Desk, context_in, served, service_of
 
 Reach = Callable[[ASGIApp], AbstractAsyncContextManager[Transport]]

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from latticebank.banking.ledger.wire import AccountOpening, PostOrder
 from latticebank.crypto import passphrase
-from latticebank.kernel.transports import MemoryTransport
+from latticebank.kernel.transports.memory import MemoryTransport
 from latticebank.runtime.postgres import EmbeddedPostgres
 from latticebank.runtime.town import life
 from latticebank.runtime.town.founding import ways_to

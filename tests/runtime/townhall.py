@@ -15,7 +15,8 @@ from latticebank.kernel.credential_file import operator_credential
 from latticebank.kernel.database import Database
 from latticebank.kernel.settings import BUS, EVERYTHING, SERVICES, Settings
 from latticebank.kernel.telemetry import Metrics
-from latticebank.kernel.transports import MemoryTransport, Request, Response
+from latticebank.kernel.transports import Request, Response
+from latticebank.kernel.transports.memory import MemoryTransport
 from latticebank.runtime.town.acting import Actor
 from latticebank.runtime.town.founding import seed, ways_to
 from latticebank.runtime.town.papers import Papers, Town

@@ -17,7 +17,7 @@ from latticebank.kernel.http import RouteRow
 from latticebank.kernel.production import is_loopback
 from latticebank.kernel.settings import BUS, EVERYTHING, Settings, load_settings
 from latticebank.kernel.telemetry import configure_logs
-from latticebank.kernel.transports import MemoryTransport
+from latticebank.kernel.transports.memory import MemoryTransport
 from latticebank.runtime.premises import open_premises
 from latticebank.runtime.server import listening
 from latticebank.runtime.server import serve as serve_bank

@@ -28,7 +28,7 @@ from latticebank.crypto.tiles import (
     tile_path,
     tiles_for,
 )
-from latticebank.kernel.http.deadline import DeadlineExceeded
+from latticebank.kernel.deadline import DeadlineExceeded
 from latticebank.kernel.transports import Request, Response, ServiceUnavailable, Transport
 from latticebank.values.errors import BankError, Fault
 

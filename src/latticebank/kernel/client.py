@@ -10,8 +10,8 @@ from uuid import UUID
 import msgspec
 
 from latticebank.kernel.caller import Credential
-from latticebank.kernel.http.deadline import TIMEOUT_HEADER, DeadlineExceeded, seconds_left
-from latticebank.kernel.http.problems import STATUS_OF_FAULT, TYPE_PREFIX, Problem
+from latticebank.kernel.deadline import TIMEOUT_HEADER, DeadlineExceeded, seconds_left
+from latticebank.kernel.problem import STATUS_OF_FAULT, TYPE_PREFIX, Problem
 from latticebank.kernel.telemetry import correlation_id
 from latticebank.kernel.transports import Request, Response, ServiceUnavailable, Transport
 from latticebank.kernel.transports.interface import DEFAULT_TIMEOUT_SECONDS

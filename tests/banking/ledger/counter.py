@@ -15,7 +15,8 @@ from latticebank.banking.ledger.client import LedgerClient
 from latticebank.banking.ledger.wire import AccountOpening, AccountView, PostOrder
 from latticebank.kernel.caller import ANONYMOUS, OPERATOR, Caller
 from latticebank.kernel.settings import Settings
-from latticebank.kernel.transports import MemoryTransport, Request, Response
+from latticebank.kernel.transports import Request, Response
+from latticebank.kernel.transports.memory import MemoryTransport
 from latticebank.values.clock import Clock
 from tests.banking.ledger.callers import PAYMENTS, Callers
 from tests.banking.ledger.samples import EVIDENCE, named

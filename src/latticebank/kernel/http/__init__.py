@@ -5,20 +5,16 @@ A service declares its routes on a `Router`, each with the Cedar action that it 
 
 from latticebank.kernel.http.application import application
 from latticebank.kernel.http.body import read_json
-from latticebank.kernel.http.deadline import DeadlineExceeded, seconds_left
 from latticebank.kernel.http.idempotency import IdempotencyKey, IdempotencyKeyReused
 from latticebank.kernel.http.paging import PageCursor, PageLimit, decode_cursor, encode_cursor
 from latticebank.kernel.http.permission import permit
-from latticebank.kernel.http.problems import Problem
 from latticebank.kernel.http.routes import Router, RouteRow, route_table
 
 __all__ = [
-    "DeadlineExceeded",
     "IdempotencyKey",
     "IdempotencyKeyReused",
     "PageCursor",
     "PageLimit",
-    "Problem",
     "RouteRow",
     "Router",
     "application",
@@ -27,5 +23,4 @@ __all__ = [
     "permit",
     "read_json",
     "route_table",
-    "seconds_left",
 ]

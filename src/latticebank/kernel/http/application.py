@@ -14,8 +14,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from latticebank import __version__
+from latticebank.kernel.deadline import Deadline
 from latticebank.kernel.http.admission import Admission
-from latticebank.kernel.http.deadline import Deadline
 from latticebank.kernel.http.exchange import Exchange
 from latticebank.kernel.http.openapi import with_problems
 from latticebank.kernel.http.problems import problem_response

@@ -16,8 +16,9 @@ from pydantic import BaseModel
 
 from latticebank import __version__
 from latticebank.kernel.http.permission import permit
-from latticebank.kernel.http.problems import STATUS_OF_FAULT, HttpError
+from latticebank.kernel.http.problems import HttpError
 from latticebank.kernel.http.routes import Router, RouteRow
+from latticebank.kernel.problem import STATUS_OF_FAULT
 from latticebank.values.errors import BankError, Fault
 
 _USUAL_ADDRESS = "http://localhost:8000"

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from latticebank import __version__
-from latticebank.kernel.http.problems import MEDIA_TYPE, problem_schema
+from latticebank.kernel.http.problems import problem_schema
+from latticebank.kernel.problem import MEDIA_TYPE
 
 _REFERENCE = "#/components/schemas/"
 _FASTAPI_OWN = ("HTTPValidationError", "ValidationError")

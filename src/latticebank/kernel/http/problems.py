@@ -10,29 +10,14 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from latticebank.kernel.problem import MEDIA_TYPE, STATUS_OF_FAULT, TYPE_PREFIX, FieldError, Problem
 from latticebank.kernel.telemetry import correlation_id
 from latticebank.values.errors import BankError, Fault, InvalidValue
 
-MEDIA_TYPE = "application/problem+json"
-TYPE_PREFIX = "/problems/"
 RETRY_AFTER_SECONDS = 1
 _MAX_ERRORS = 20
 _MAX_TEXT = 300
 _MAX_FIELD = 120
-
-STATUS_OF_FAULT = {
-    Fault.INVALID: 400,
-    Fault.UNAUTHENTICATED: 401,
-    Fault.FORBIDDEN: 403,
-    Fault.NOT_FOUND: 404,
-    Fault.CONFLICT: 409,
-    Fault.REFUSED: 422,
-    Fault.TOO_LARGE: 413,
-    Fault.TOO_MANY: 429,
-    Fault.TIMEOUT: 504,
-    Fault.UNAVAILABLE: 503,
-    Fault.INTERNAL: 500,
-}
 
 
 class HttpError(BankError):
@@ -97,31 +82,6 @@ class Defect(BankError):
         super().__init__(
             "an error of the bank stopped this request", hint="retry; if it fails again, tell the bank the instance"
         )
-
-
-class FieldError(msgspec.Struct, frozen=True):
-    """One invalid field: a JSON pointer (RFC 6901) into the body, or the name of a parameter or header field."""
-
-    field: str
-    detail: str
-
-
-class Problem(msgspec.Struct, omit_defaults=True):
-    """A problem document. `instance` is the correlation id of the request, to be quoted to the bank."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    instance: str | None = None
-    field: str | None = None
-    hint: str | None = None
-    errors: list[FieldError] = msgspec.field(default_factory=list)
-
-    @property
-    def code(self) -> str:
-        """The stable code of the error, which ends the type."""
-        return self.type.removeprefix(TYPE_PREFIX)
 
 
 def problem_of(error: Exception) -> Problem:

@@ -13,12 +13,10 @@ from latticebank.kernel.transports.interface import (
     StreamedResponse,
     Transport,
 )
-from latticebank.kernel.transports.memory import MemoryTransport
 
 __all__ = [
     "Headers",
     "HttpTransport",
-    "MemoryTransport",
     "Request",
     "Response",
     "ResponseTooLarge",

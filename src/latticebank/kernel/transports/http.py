@@ -7,7 +7,7 @@ from ssl import SSLContext
 
 import httpx
 
-from latticebank.kernel.http.deadline import DeadlineExceeded
+from latticebank.kernel.deadline import DeadlineExceeded
 from latticebank.kernel.transports.interface import (
     Headers,
     Request,

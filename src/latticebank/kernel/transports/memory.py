@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import structlog
 from starlette.types import ASGIApp, Message, Scope
 
-from latticebank.kernel.http.deadline import DeadlineExceeded
+from latticebank.kernel.deadline import DeadlineExceeded
 from latticebank.kernel.http.problems import problem_response
 from latticebank.kernel.transports.interface import (
     Headers,
