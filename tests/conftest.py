@@ -21,7 +21,7 @@ from latticebank.runtime.postgres import EmbeddedPostgres
 from latticebank.security.identity.service import evenness
 
 ROOT = Path(__file__).resolve().parents[1]
-IN_MEMORY = Path("/dev/shm")  # noqa: S108 - on Linux a file system without a disk
+IN_MEMORY = Path("/dev/shm")
 ROOM_IN_MEMORY = 6 * 1024**3
 AREAS = ("banking", "security", "intelligence")
 
@@ -30,6 +30,8 @@ AREAS = ("banking", "security", "intelligence")
 if "TMPDIR" not in os.environ and IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free >= ROOM_IN_MEMORY:
     os.environ["TMPDIR"] = str(IN_MEMORY)
     tempfile.tempdir = None
+# A command that a test starts finds the code compiled by the first one, also where the machine is told to keep none.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 PARAMETERS = {"fsync": "off", "full_page_writes": "off", "max_connections": "200"}
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from latticebank.runtime.postgres import EmbeddedPostgres
+from tests.clusters import give_identity
 
 COMMAND = [sys.executable, "-m", "latticebank"]
 OPEN = re.compile(r"The bank is open at (http://\S+)")
@@ -107,9 +108,32 @@ def new_folder() -> Iterator[Callable[[], Folder]]:
         shutil.rmtree(path, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def closed_town() -> Iterator[Path]:
+    """The data folder of a demo bank that was opened once, to copy."""
+    place = Path(tempfile.mkdtemp(prefix="latticebank-town-"))
+    place.chmod(0o755)  # as root, the server runs as another user
+    assert RunningBank(Folder(place / "bank")).end() == 0
+    yield place / "bank"
+    shutil.rmtree(place)
+
+
 @pytest.fixture(scope="module")
-def open_bank(new_folder: Callable[[], Folder]) -> Iterator[RunningBank]:
+def town_folder(new_folder: Callable[[], Folder], closed_town: Path) -> Callable[[], Folder]:
+    """Makes data folders in which there is a demo bank already, closed: most of the work of opening one."""
+
+    def make() -> Folder:
+        folder = new_folder()
+        subprocess.run(["cp", "-a", str(closed_town), str(folder.path)], check=True)
+        give_identity(folder.path / "postgres")
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def open_bank(town_folder: Callable[[], Folder]) -> Iterator[RunningBank]:
     """A demo bank that stays open."""
-    bank = RunningBank(new_folder())
+    bank = RunningBank(town_folder())
     yield bank
     bank.end()

@@ -44,13 +44,15 @@ kind = "checking"
 
 
 @pytest.fixture(scope="module", params=["open", "closed"])
-def bank(request: pytest.FixtureRequest, new_folder: Callable[[], Folder]) -> Any:
+def bank(request: pytest.FixtureRequest, town_folder: Callable[[], Folder]) -> Any:
     """The folder of a demo bank that is open, and of one that is closed."""
-    running = RunningBank(new_folder())
+    folder = town_folder()
     if request.param == "closed":
+        yield folder
+    else:
+        running = RunningBank(folder)
+        yield folder
         running.end()
-    yield running.folder
-    running.end()
 
 
 def adas(bank: Folder) -> dict[str, Any]:
@@ -94,6 +96,7 @@ def test_the_books_are_proved_and_so_is_every_signature(bank: Folder) -> None:
     assert "Every debit is proved by a signature." in bank.run("ledger", "check", "--signatures").stdout
 
 
+@pytest.mark.parametrize("bank", ["open"], indirect=True)
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
@@ -128,8 +131,8 @@ def test_where_no_bank_is_nothing_is_made(new_folder: Callable[[], Folder]) -> N
     assert not (folder.path / "postgres").exists()
 
 
-def test_an_edited_balance_is_found_and_named(new_folder: Callable[[], Folder]) -> None:
-    bank = RunningBank(new_folder())
+def test_an_edited_balance_is_found_and_named(town_folder: Callable[[], Folder]) -> None:
+    bank = RunningBank(town_folder())
     try:
         urls = json.loads((bank.folder.path / "running.json").read_text())["database_urls"]
         with psycopg.connect(urls["ledger"]) as intruder:

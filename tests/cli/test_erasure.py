@@ -40,9 +40,9 @@ def test_the_operator_erases_a_profile_while_the_bank_is_open(street: Street) ->
 
 
 def test_the_operator_erases_a_profile_while_the_bank_is_closed(
-    new_folder: Callable[[], Folder], tmp_path: Path
+    town_folder: Callable[[], Folder], tmp_path: Path
 ) -> None:
-    folder = new_folder()
+    folder = town_folder()
     bank = RunningBank(folder)
     eve = Street(folder, tmp_path).customer("eve")
     bank.end()

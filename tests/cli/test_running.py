@@ -13,7 +13,7 @@ import pytest
 from latticebank.runtime import processes
 from tests.cli.conftest import Folder, RunningBank
 
-NewFolder = Callable[[], Folder]
+MakesFolders = Callable[[], Folder]
 DEMO_ACCOUNTS = 18
 """Five of the bank's own, and one of everybody in the town."""
 
@@ -38,7 +38,7 @@ def healthy(address: str) -> bool:
     return bool(answer.status_code == 200 and answer.json()["ready"])
 
 
-def test_the_bank_opens_with_a_demo_town_and_ctrl_c_closes_everything(new_folder: NewFolder) -> None:
+def test_the_bank_opens_with_a_demo_town_and_ctrl_c_closes_everything(new_folder: MakesFolders) -> None:
     folder = new_folder()
     bank = RunningBank(folder)
     assert healthy(bank.address)
@@ -62,8 +62,8 @@ def test_the_bank_opens_with_a_demo_town_and_ctrl_c_closes_everything(new_folder
     assert servers(folder) == []
 
 
-def test_a_bank_whose_process_is_killed_leaves_no_server_and_opens_again(new_folder: NewFolder) -> None:
-    folder = new_folder()
+def test_a_bank_whose_process_is_killed_leaves_no_server_and_opens_again(town_folder: MakesFolders) -> None:
+    folder = town_folder()
     bank = RunningBank(folder)
     bank.end(signal.SIGKILL)
     wait_until(lambda: servers(folder) == [])
@@ -71,8 +71,8 @@ def test_a_bank_whose_process_is_killed_leaves_no_server_and_opens_again(new_fol
     assert folder.run("ledger", "check").returncode == 0
 
 
-def test_a_bank_whose_database_is_killed_starts_it_again(new_folder: NewFolder) -> None:
-    folder = new_folder()
+def test_a_bank_whose_database_is_killed_starts_it_again(town_folder: MakesFolders) -> None:
+    folder = town_folder()
     bank = RunningBank(folder)
     presence = json.loads((folder.path / "running.json").read_text())
     assert presence["pid"] == bank.process.pid
@@ -97,7 +97,7 @@ def test_a_second_bank_on_the_same_folder_is_told_who_has_it(open_bank: RunningB
     assert "in use by process" in done.stderr
 
 
-def test_a_folder_of_somebody_else_is_left_alone(new_folder: NewFolder) -> None:
+def test_a_folder_of_somebody_else_is_left_alone(new_folder: MakesFolders) -> None:
     folder = new_folder()
     folder.path.mkdir()
     (folder.path / "thesis.doc").touch()
@@ -109,7 +109,7 @@ def test_a_folder_of_somebody_else_is_left_alone(new_folder: NewFolder) -> None:
         assert (done.returncode, "unwritable-data-folder" in done.stderr) == (1, True)
 
 
-def test_a_port_in_use_is_told_before_anything_is_started(new_folder: NewFolder) -> None:
+def test_a_port_in_use_is_told_before_anything_is_started(new_folder: MakesFolders) -> None:
     folder = new_folder()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = folder.run("up", "--port", str(taken.getsockname()[1]))
@@ -119,23 +119,21 @@ def test_a_port_in_use_is_told_before_anything_is_started(new_folder: NewFolder)
 
 
 @pytest.mark.parametrize("arguments", [("up", "--host", "0.0.0.0"), ("up", "--no-demo", "--host", "0.0.0.0")])
-def test_demo_books_are_never_served_to_others(new_folder: NewFolder, arguments: tuple[str, ...]) -> None:
-    folder = new_folder()
-    assert RunningBank(folder).end() == 0
-    done = folder.run(*arguments, "--port", "0")
+def test_demo_books_are_never_served_to_others(town_folder: MakesFolders, arguments: tuple[str, ...]) -> None:
+    done = town_folder().run(*arguments, "--port", "0")
     assert done.returncode == 1
     assert "demo" in done.stderr
     assert "The bank is open" not in done.stderr
 
 
-def test_a_bank_without_demo_stays_empty(new_folder: NewFolder) -> None:
+def test_a_bank_without_demo_stays_empty(new_folder: MakesFolders) -> None:
     folder = new_folder()
     bank = RunningBank(folder, "serve", "ledger")
     assert folder.json("accounts") == []
     assert bank.end() == 0
 
 
-def test_wrong_settings_are_named_and_nothing_is_started(new_folder: NewFolder) -> None:
+def test_wrong_settings_are_named_and_nothing_is_started(new_folder: MakesFolders) -> None:
     folder = new_folder()
     done = folder.run("up", LATTICEBANK_SHARDS="0", LATTICEBANK_MODE="test")
     assert done.returncode == 1
@@ -144,13 +142,13 @@ def test_wrong_settings_are_named_and_nothing_is_started(new_folder: NewFolder) 
     assert not folder.path.exists()
 
 
-def test_a_service_that_does_not_exist_is_refused(new_folder: NewFolder) -> None:
+def test_a_service_that_does_not_exist_is_refused(new_folder: MakesFolders) -> None:
     done = new_folder().run("serve", "treasury", "--port", "0")
     assert done.returncode == 1
     assert "there is no service called treasury" in done.stderr
 
 
-def test_the_routes_are_shown_with_their_policies(new_folder: NewFolder) -> None:
+def test_the_routes_are_shown_with_their_policies(new_folder: MakesFolders) -> None:
     folder = new_folder()
     rows = folder.json("routes")
     assert any((row["path"], row["action"]) == ("/api/ledger/accounts", "ledger:ReadAccounts") for row in rows)

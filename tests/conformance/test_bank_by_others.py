@@ -12,7 +12,9 @@ from latticebank.crypto.log_policy import LogPolicy, parse_policy
 from latticebank.crypto.notes import NoteKey, parse_note, parse_vkey
 from latticebank.witness.record import origin_hash
 from tests.cli.conftest import Folder, RunningBank
+from tests.cli.conftest import closed_town as closed_town
 from tests.cli.conftest import new_folder as new_folder
+from tests.cli.conftest import town_folder as town_folder
 from tests.conformance.outside_programs import OutsidePrograms
 from tests.witness.test_command import Process
 
@@ -41,9 +43,9 @@ def witness_folder(tmp_path: Path) -> Iterator[tuple[Path, list[Process]]]:
 
 
 def test_others_verify_the_log_of_a_bank_and_the_word_of_its_witness(
-    outside: OutsidePrograms, new_folder: Callable[[], Folder], witness_folder: tuple[Path, list[Process]]
+    outside: OutsidePrograms, town_folder: Callable[[], Folder], witness_folder: tuple[Path, list[Process]]
 ) -> None:
-    folder = new_folder()
+    folder = town_folder()
     bank = RunningBank(folder)
     keys = policy_of(bank).logs
     alone = outside.read_log(f"{bank.address}/api/log/", keys)

@@ -14,6 +14,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 RUNS = ("console", "sh", "python")
+OPEN_THE_BANK_AGAIN = ("README.md", "docs/log.md")
+"""The pages that close the bank and open it with a witness, who is gone after the page: so they come last."""
 _FENCE = re.compile(r"```(\S*)(.*)")
 _NOT_RUN = re.compile(r"<!-- not run: (.+) -->")
 
@@ -67,6 +69,24 @@ class Block:
             else:
                 shown.append(line)
         yield Step(f"{page}:{number}", "\n".join(command), tuple(shown))
+
+
+def every_page() -> list[str]:
+    """Return the pages of the repository, in the order of their names."""
+    folders = (folder for folder in ROOT.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    found = (*ROOT.glob("*.md"), *(page for folder in folders for page in folder.rglob("*.md")))
+    return sorted(str(page.relative_to(ROOT)) for page in found)
+
+
+def pages_with_commands() -> list[str]:
+    """Return the pages that hold a block of commands, those last that open the bank again.
+
+    Raises:
+        PageIsWrong: a block shows a command and does not say so.
+
+    """
+    found = [page for page in every_page() if blocks(page, (ROOT / page).read_text())]
+    return sorted(found, key=lambda page: page in OPEN_THE_BANK_AGAIN)
 
 
 def blocks(page: str, text: str) -> list[Block]:

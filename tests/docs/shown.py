@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 _TOKEN = re.compile(
     r"(?P<anything>\S*\.\.\.\S*)"
     r"|(?P<id>\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b)"
-    r"|(?P<time>\b\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?)"
+    r"|(?P<time>\b\d{4}-\d\d-\d\d(?:[ T]\d\d[:-]\d\d(?:[:-]\d\d(?:\.\d+)?)?)?)"
     r"|(?P<key>\+[0-9a-f]{8}\+[A-Za-z0-9+/=]+)"
     r"|(?P<fingerprint>\b(?:[0-9a-f]{4} ){7}[0-9a-f]{4}\b)"
     r"|(?P<hash>\b[0-9a-f]{32,}\b)"
@@ -29,7 +29,7 @@ _TOKEN = re.compile(
 _ANY = {
     "anything": ".*?",
     "id": "([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})",
-    "time": r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?",
+    "time": r"\d{4}-\d\d-\d\d(?:[ T]\d\d[:-]\d\d(?:[:-]\d\d(?:\.\d+)?)?)?",
     "key": r"\+[0-9a-f]{8}\+[A-Za-z0-9+/=]+",
     "fingerprint": "(?:[0-9a-f]{4} ){7}[0-9a-f]{4}",
     "hash": "[0-9a-f]{32,}",

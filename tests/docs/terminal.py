@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ from tests.docs.shown import Meanings
 
 SECONDS = 120
 """How long a command may take, on a machine that has other work."""
+PAUSE = 0.05
+"""Seconds between two looks at what a server says."""
 _SERVES = re.compile(r"(?:[A-Z_]+=\S+ )*latticebank (up|serve|witness)\b(?!.*--help)")
 _OF_THE_PAGE = re.compile(r"(localhost:|127\.0\.0\.1:|--port )(\d+)")
 _END = "the end of the command:"
@@ -33,43 +36,47 @@ class Server:
     """A command that serves until it is told to end, in a process group of its own."""
 
     def __init__(self, command: str, folder: Path, environment: dict[str, str]) -> None:
+        self._out = tempfile.TemporaryFile()  # noqa: SIM115 - not a pipe: nobody reads it while it serves
         self._process = subprocess.Popen(
             ["/usr/bin/env", "bash", "-c", command],
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=self._out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        self.said = ""
 
     def wait_until(self, fits: Callable[[str], bool]) -> None:
-        """Read on until what it said fits."""
-        assert self._process.stdout is not None
+        """Wait until what it said fits."""
         deadline = time.monotonic() + SECONDS
-        while not fits(self.said):
-            ready, _, _ = select.select([self._process.stdout], [], [], max(0.0, deadline - time.monotonic()))
-            more = os.read(self._process.stdout.fileno(), 65_536) if ready else b""
-            assert more, f"it did not say what is shown: {self.said}"
-            self.said += more.decode()
+        while not fits(said := self._said()):
+            assert self._process.poll() is None, f"it ended, and did not say what is shown: {said}"
+            assert time.monotonic() < deadline, f"it did not say what is shown: {said}"
+            time.sleep(PAUSE)
 
     def end(self) -> None:
         """Have it end as by Ctrl-C."""
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGINT)
-        self._process.communicate(timeout=SECONDS)
+        self._process.wait(timeout=SECONDS)
+        self._out.close()
+
+    def _said(self) -> str:
+        return os.pread(self._out.fileno(), os.fstat(self._out.fileno()).st_size, 0).decode()
 
 
 class Bank:
-    """The bank of all pages: `latticebank up`, again and again on one data folder and one port."""
+    """The bank of many pages: `latticebank up`, again and again on one data folder and one port."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
+        self.data = folder / "bank"
+        self.openings = 0
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("LATTICEBANK_")},
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "LATTICEBANK_DATA": str(folder / "bank"),
+            "LATTICEBANK_DATA": str(self.data),
             "NO_COLOR": "1",
         }
         self._server: Server | None = None
@@ -77,6 +84,7 @@ class Bank:
     def up(self, command: str, folder: Path) -> None:
         """Open the bank by a command; one that is open is closed first."""
         self.close()
+        self.openings += 1
         self._server = Server(f"{command} --port {self.port}", folder, self.environment)
         self._server.wait_until(lambda said: "Ctrl-C closes the bank." in said)
 
@@ -96,16 +104,13 @@ class Terminal:
         self._servers: list[Server] = []
         (folder / ".venv").symlink_to(sys.prefix)
         (folder / "examples").symlink_to(ROOT / "examples")
+        (folder / ".latticebank").symlink_to(bank.data)
         typed = {"PASSWORD": "a password of mine 4711", "PASSPHRASE": "a passphrase of mine 4711"}
-        self._environment = {
-            **bank.environment,
-            "HOME": str(folder),
-            **{f"LATTICEBANK_CLIENT_{name}": value for name, value in typed.items()},
-        }
+        answers = {f"LATTICEBANK_CLIENT_{name}": value for name, value in typed.items()}
         self._shell = subprocess.Popen(
             ["/usr/bin/env", "bash", "--norc", "--noprofile", "-o", "pipefail"],
             cwd=folder,
-            env=self._environment,
+            env={**bank.environment, "HOME": str(folder), **answers},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -136,7 +141,7 @@ class Terminal:
 
     def close(self) -> None:
         """End the shell and what serves beside it."""
-        for server in self._servers:
+        for server in reversed(self._servers):
             server.end()
         self._shell.communicate(b"exit\n", timeout=SECONDS)
 
@@ -156,12 +161,18 @@ class Terminal:
         return said[: end.start()].decode(), int(end[1])
 
     def _serve(self, step: Step, command: str, what: str) -> None:
-        if what == "up":
+        environment = self._exported()
+        if what == "up" and environment["LATTICEBANK_DATA"] == str(self._bank.data):
             self._bank.up(command, self._folder)
             return
-        server = Server(command, self._folder, self._environment)
+        server = Server(command, self._folder, environment)
         self._servers.append(server)
         server.wait_until(lambda said: step.shown is None or self._meanings.mismatch(step.shown, said) is None)
+
+    def _exported(self) -> dict[str, str]:
+        """Return what the page has exported: a terminal beside this one begins with the same."""
+        said, _ = self._give("env -0")
+        return dict(variable.split("=", 1) for variable in said.split("\0") if variable)
 
     def _with_free_port(self, found: "re.Match[str]") -> str:
         if found[2] not in self._ports:

@@ -5,12 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT
+from tests.docs.pages import ROOT, every_page
 
-PAGES = sorted(
-    str(page.relative_to(ROOT))
-    for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md"))
-)
+PAGES = every_page()
 LINK = re.compile(r"(?:\]\(|src=\"|srcset=\")(?!https?:)([^)\s#\"]*)(?:#([^)\"]*))?[)\"]")
 NAMED_TEST = re.compile(r"`([\w/]+\.py)::(test_\w+)`")
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)

@@ -13,6 +13,7 @@ ID, OTHER = "01a1f8ae-fdc6-7205-afb6-6d48962b7c0d", "01a1f8ae-9231-7251-a761-bea
     [
         ("Paid: 12.34 EUR", "Paid: 12.34 EUR"),
         ("154 entries at 2026-11-20T11:19:40Z", "7 entries at 2030-01-02T03:04:05Z"),
+        ("85 MiB are in backups/2026-11-20T13-43-49Z", "86 MiB are in backups/2030-01-02T03-04-05Z"),
         (f"payment {ID} of 1000000101", f"payment {OTHER} of 1000000152"),
         ("root e4151d57...bfba23a2, signed", "root 0011223344, signed"),
         ("a\n...\nz", "a\nb\nc\nz"),

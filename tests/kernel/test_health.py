@@ -70,3 +70,15 @@ async def test_a_component_that_does_not_answer_is_down(
     database.seconds = 30
     report = await asyncio.wait_for(health.report(), 1)
     assert report.components["ledger"]["database"] == "down"
+
+
+async def test_who_waits_until_all_is_well_is_told_when_it_is_and_not_kept_for_ever(
+    health: Health, database: Component
+) -> None:
+    database.fails_with = ConnectionError()
+    assert not await health.until_well(0.05)
+    waiting = asyncio.create_task(health.until_well(30))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    database.fails_with = None
+    assert await asyncio.wait_for(waiting, 5)

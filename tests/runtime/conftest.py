@@ -2,7 +2,6 @@
 
 import json
 import os
-import secrets
 import shutil
 import signal
 import subprocess
@@ -17,6 +16,7 @@ import pytest
 from latticebank.runtime import processes
 from latticebank.runtime.postgres import EmbeddedPostgres
 from latticebank.runtime.restore import Restored, Wanted, restore
+from tests.clusters import give_identity
 from tests.runtime.owners import Owner
 
 QUICK = {"fsync": "off", "shared_buffers": "16MB"}
@@ -73,8 +73,7 @@ def folder(place: Path, stopped_bank: Path) -> Path:
     folder = place / "bank" / "postgres"
     folder.parent.mkdir(mode=0o711)
     subprocess.run(["cp", "-a", str(stopped_bank), str(folder)], check=True)
-    marker = folder / "latticebank.json"
-    marker.write_text(json.dumps({**json.loads(marker.read_text()), "identity": secrets.token_hex(8)}))
+    give_identity(folder)
     return folder
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from latticebank.cli.console import Steps, err, out, this_command, write_json
-from latticebank.cli.reaching import refuse_nothing_here
+from latticebank.cli.opening import refuse_nothing_here
 from latticebank.kernel.settings import Settings, load_settings
 from latticebank.kernel.telemetry import configure_logs
 from latticebank.runtime.archive import Archive

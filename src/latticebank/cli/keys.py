@@ -13,8 +13,9 @@ import typer
 import uvloop
 
 from latticebank.cli.console import Steps, alone, err, out, write_json, write_table
+from latticebank.cli.opening import bank_databases, settings_here
 from latticebank.cli.people.asking import confirm
-from latticebank.cli.reaching import bank_databases, settings_here, way_to
+from latticebank.cli.reaching import way_to
 from latticebank.client import BankClient
 from latticebank.kernel.caller import Credential
 from latticebank.kernel.credential_file import operator_credential

@@ -11,9 +11,11 @@ import uvloop
 
 from latticebank.cli.console import Steps, alone, err, out, this_command, write_json
 from latticebank.cli.people.person import Json, Person, acting
+from latticebank.cli.reaching import way_to
 from latticebank.client import BankClient
 from latticebank.client.log_mirror import LogMirror, Mirrored, ServedLog
 from latticebank.kernel.credential_file import operator_credential
+from latticebank.kernel.settings import load_settings
 from latticebank.kernel.telemetry import configure_logs
 from latticebank.kernel.transports import HttpTransport
 from latticebank.security.audit.client import AuditClient
@@ -100,10 +102,7 @@ def policy(bank_url: BankUrl = None) -> None:
 
 def status(as_json: Json = False) -> None:
     """Show how the log stands: its size, what is published, who witnesses it, and why it stands still if it does."""
-    # Who reads or copies the log does not wait for the modules that open a bank.
-    from latticebank.cli.reaching import settings_here, way_to
-
-    settings = settings_here()
+    settings = load_settings()
     configure_logs(level="warning")
 
     async def read() -> LogStatus:
@@ -126,7 +125,7 @@ def open_entries(
     first: Annotated[int, typer.Option(min=0, help="The index of the first entry.")] = 0,
     limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="The most entries to open.")] = 100,
     file: Annotated[
-        Path | None, typer.Option("--out", help="Write what is opened into this file, for `verify --openings`.")
+        Path | None, typer.Option("--out", help="Write what is opened into this file, for --openings of `verify` and `ledger check`.")
     ] = None,
 ) -> None:
     r"""As an auditor: open entries of the log. The log itself tells of it.
@@ -174,7 +173,7 @@ def anew(
     The new log has an origin of its own, and its first entry names the last word of the old one. Receipts of the old log
     verify as before; whoever follows the log has to be told.
     """
-    from latticebank.cli.reaching import bank_databases, settings_here
+    from latticebank.cli.opening import bank_databases, settings_here
     from latticebank.kernel.database import Database
     from latticebank.kernel.kept_apart import KeptApart
     from latticebank.security.audit.service.beginning import begin_anew

@@ -1,5 +1,7 @@
-"""`latticebank ledger check`: whether the books are sound, and whether every customer's debit was signed for."""
+"""`latticebank ledger check`: whether the books are sound, fit the public log, and every customer's debit was signed for."""
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,15 +9,19 @@ import uvloop
 from msgspec import Struct
 
 from latticebank.bank import compose, open_context
+from latticebank.banking.ledger.model.logged import LoggedBatch
+from latticebank.banking.ledger.service.logged import HeldAgainstLog
 from latticebank.banking.ledger.service.proof import Proof, prove
 from latticebank.banking.ledger.store.proof import Invariant
 from latticebank.banking.payments.service.evidence import SignatureReport, check_signatures
 from latticebank.banking.payments.service.foundation import Foundation
+from latticebank.cli.batches_logged import batches_logged
 from latticebank.cli.console import Steps, err, out, write_json
-from latticebank.cli.reaching import bank_databases, settings_here
+from latticebank.cli.opening import bank_databases, settings_here
 from latticebank.kernel.database import Database
 from latticebank.kernel.settings import Settings
 from latticebank.kernel.telemetry import configure_logs
+from latticebank.verify.strict import Fault
 
 _NEIGHBOURS = ("keys", "identity", "ledger")
 """What the check of signatures asks: for keys, for devices, for debits."""
@@ -40,6 +46,10 @@ def check(
     signatures: Annotated[
         bool, typer.Option("--signatures", help="Also verify again what customers and tellers signed.")
     ] = False,
+    openings: Annotated[
+        Path | None,
+        typer.Option(help="Also hold the journal against these openings of the log, a file of `latticebank log open`."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
     """Prove the books: every transfer sums to zero, every balance equals its entries, the journal fits every record.
@@ -48,21 +58,30 @@ def check(
     amount, and the rights of tellers, managers and mandates, up to the admins whom the operator named; these are shown, and
     they are yours to know. That needs the key of keys: LATTICEBANK_KEK_PASSPHRASE.
 
+    With --openings each batch of which an opened entry of the public log tells must be in the journal, with the same records
+    and the same link: so a journal that was rewritten as a whole is found too. Whether the log holds these openings is for
+    `latticebank verify LOG --openings FILE`.
+
     For example:
 
         latticebank ledger check
         latticebank ledger check --signatures --json
+        latticebank ledger check --openings openings.jsonl
     """
     configure_logs(level="warning")
     settings = settings_here()
     steps = Steps()
     services = (*_NEIGHBOURS, "payments") if signatures else ("ledger",)
     report: SignatureReport | None = None
-    with steps.shown(), bank_databases(settings, services, steps) as urls:
-        proof = uvloop.run(_prove(settings, urls["ledger"], steps))
-        if signatures:
-            report = uvloop.run(_check_signatures(settings, urls, steps))
-        steps.done()
+    logged = None if openings is None else batches_logged(openings, settings.bank)
+    try:
+        with steps.shown(), bank_databases(settings, services, steps) as urls:
+            proof = uvloop.run(_prove(settings, urls["ledger"], steps, logged))
+            if signatures:
+                report = uvloop.run(_check_signatures(settings, urls, steps))
+            steps.done()
+    except Fault as fault:  # what it quotes may hold what a terminal takes for more than letters
+        raise typer.BadParameter(str(fault).encode("unicode_escape").decode(), param_hint="--openings") from None
     if as_json:
         write_json(_Found(proof, report) if signatures else proof)
     else:
@@ -73,13 +92,13 @@ def check(
         raise typer.Exit(1)
 
 
-async def _prove(settings: Settings, url: str, steps: Steps) -> Proof:
+async def _prove(settings: Settings, url: str, steps: Steps, logged: Iterator[LoggedBatch] | None) -> Proof:
     def told(invariant: Invariant) -> None:
         steps(f"Checking that {invariant.promise}")
 
     database = Database(url, application_name="latticebank-check", book=settings.book, statement_seconds=0)
     try:
-        return await prove(database, settings.book, told)
+        return await prove(database, settings.book, told, logged)
     finally:
         await database.close()
 
@@ -100,11 +119,28 @@ def _tell_proof(proof: Proof) -> None:
     out.print(f"{proof.accounts} accounts, {proof.transfers} transfers, {proof.entries} entries")
     for name in proof.kept:
         out.print(f"  [green]holds[/]   {name}")
+    if proof.log is not None:
+        _tell_log(proof.log)
     for name in dict.fromkeys(finding.invariant for finding in proof.findings):
         out.print(f"  [red]broken[/]  {name}")
     for finding in proof.findings:
         err.print(f"{finding.invariant}: {finding.where}: {finding.what}", markup=False, soft_wrap=True)
     out.print("[bold green]The books are sound.[/]" if proof.sound else "[bold red]The books are not sound.[/]")
+
+
+def _tell_log(found: HeldAgainstLog) -> None:
+    out.print(
+        f"  {found.entries} entries of the log tell of batches and were compared: {found.differences} differences"
+    )
+    if found.not_opened:
+        out.print(
+            f"  {found.not_opened} more batches stand before or between these: a later link commits to each of them"
+        )
+    for newest in found.beyond:
+        records = f"records {newest.first_seq} to {newest.next_seq - 1} of shard {newest.shard}"
+        out.print(
+            f"  [yellow]not shown[/]  the newest {newest.batches} batches, {records}: they come after what is opened"
+        )
 
 
 def _tell_signatures(report: SignatureReport) -> None:

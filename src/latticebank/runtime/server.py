@@ -30,6 +30,7 @@ from latticebank.values.errors import BankError, Fault
 LOOK_AT_DATABASE_SECONDS = 0.5
 TRIM_SECONDS = 600
 MEASURE_SECONDS = 5
+WELL_SECONDS = 5
 DRAIN_SECONDS = 10
 _BACKLOG = 1_024
 
@@ -135,10 +136,12 @@ async def serve(
         )
         presence = Presence.of_this_process(address, premises.database_urls)
         async with asyncio.TaskGroup() as group:
-            watches = [group.create_task(_watch(premises.server))]
+            watches = [
+                group.create_task(_watch(premises.server)),
+                group.create_task(_tell_when_open(server, bank, address, opened)),
+            ]
             if archive.needed:
                 watches.append(group.create_task(archive.run()))
-            group.create_task(_tell_when_open(server, address, opened))
             with announced(settings.data, presence):
                 await server.serve(sockets=[listener])
             for watch in watches:
@@ -168,8 +171,10 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
 
-async def _tell_when_open(server: _Server, address: str, opened: Callable[[str], None]) -> None:
+async def _tell_when_open(server: _Server, bank: Bank, address: str, opened: Callable[[str], None]) -> None:
+    """Tell the address once the bank answers and is well. One that waits for services elsewhere tells it all the same."""
     await server.answers.wait()
+    await bank.health.until_well(WELL_SECONDS)
     opened(address)
 
 

@@ -19,6 +19,7 @@ from latticebank.kernel.transports.interface import ServiceUnavailable
 
 FRESH_SECONDS = 1.0
 CHECK_SECONDS = 2.0
+_PAUSE_SECONDS = 0.02
 
 State = Literal["ok", "down"]
 Checks = Mapping[str, Callable[[], Awaitable[None]]]
@@ -67,8 +68,7 @@ class Health:
             if now - self._asked_at >= FRESH_SECONDS:
                 self._components = await self._ask()
                 self._asked_at = asyncio.get_running_loop().time()
-        well = all(state == "ok" for component in self._components.values() for state in component.values())
-        ready = self.started and well
+        ready = self.started and _all_well(self._components)
         return HealthReport(
             status="ok" if ready else "down",
             live=True,
@@ -77,23 +77,39 @@ class Health:
             components=self._components,
         )
 
-    async def _ask(self) -> dict[str, dict[str, State]]:
+    async def until_well(self, seconds: float) -> bool:
+        """Wait until every component is well, at most so many seconds; whether it came to that."""
+        expires = asyncio.get_running_loop().time() + seconds
+        while not _all_well(await self._ask(telling=False)):
+            if asyncio.get_running_loop().time() >= expires:
+                return False
+            await asyncio.sleep(_PAUSE_SECONDS)
+        return True
+
+    async def _ask(self, *, telling: bool = True) -> dict[str, dict[str, State]]:
         asked = {**self._checks(), **self.further}
         named = [(service, name, check) for service, checks in asked.items() for name, check in checks.items()]
-        states = await asyncio.gather(*(self._state(service, name, check) for service, name, check in named))
+        states = await asyncio.gather(
+            *(self._state(service, name, check, telling=telling) for service, name, check in named)
+        )
         components: dict[str, dict[str, State]] = {service: {} for service in asked}
         for (service, name, _), state in zip(named, states, strict=True):
             components[service][name] = state
         return components
 
-    async def _state(self, service: str, name: str, check: Callable[[], Awaitable[None]]) -> State:
+    async def _state(self, service: str, name: str, check: Callable[[], Awaitable[None]], *, telling: bool) -> State:
         try:
             async with asyncio.timeout(CHECK_SECONDS):
                 await check()
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a component, it is down
-            structlog.get_logger().warning("component down", service=service, component=name, reason=repr(error))
+            if telling:
+                structlog.get_logger().warning("component down", service=service, component=name, reason=repr(error))
             return "down"
         return "ok"
+
+
+def _all_well(components: Mapping[str, Mapping[str, State]]) -> bool:
+    return all(state == "ok" for component in components.values() for state in component.values())
 
 
 def health_router(health: Health) -> Router:

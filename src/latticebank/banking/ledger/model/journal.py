@@ -20,6 +20,16 @@ from latticebank.values.clock import EPOCH
 GENESIS = bytes(32)
 """The link before the first batch of a shard."""
 
+
+class Link(msgspec.Struct, frozen=True):
+    """A link of the journal: the records of its batch, from `first_seq` up to, without, `next_seq`, and their instant."""
+
+    first_seq: int
+    next_seq: int
+    recorded_at: datetime
+    link: bytes
+
+
 _TRANSFER = Struct(">q16shhqqq3shiih32sqq16s16s")
 _HEAD = Struct(">32sqq")
 _NOTHING = bytes(16)

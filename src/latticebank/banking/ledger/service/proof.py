@@ -1,20 +1,25 @@
 """`latticebank ledger check`: proves that the books keep their promises, and names what breaks them."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime
 from typing import Generic, TypeVar
 
 from msgspec import Struct
 
 from latticebank.banking.ledger.model.accounts import AccountEvent
-from latticebank.banking.ledger.model.journal import GENESIS, act_record, link, transfer_record
+from latticebank.banking.ledger.model.journal import GENESIS, Link, act_record, link, transfer_record
+from latticebank.banking.ledger.model.logged import LoggedBatch
 from latticebank.banking.ledger.model.transfers import Transfer
-from latticebank.banking.ledger.store.proof import INVARIANTS, Invariant, Link, ShardEnd, Snapshot, snapshot
+from latticebank.banking.ledger.service.logged import HeldAgainstLog, hold_against_log
+from latticebank.banking.ledger.store.proof import INVARIANTS, Invariant, ShardEnd, Snapshot, snapshot
 from latticebank.kernel.database import Database
 
 MAX_FINDINGS = 20
 """The most places that are named of one broken invariant."""
 JOURNAL = Invariant("journal", "the journal commits to every record in order, without gaps, up to the shard's head", "")
+LOGGED = Invariant(
+    "logged", "the journal has each batch that the log tells of, with its range and link, and no other between them", ""
+)
 
 Record = TypeVar("Record", Transfer, AccountEvent)
 
@@ -27,14 +32,15 @@ class Finding(Struct, frozen=True):
     what: str
 
 
-class Proof(Struct, frozen=True):
-    """What was proved: the invariants that hold, and the places that break the others."""
+class Proof(Struct, frozen=True, omit_defaults=True):
+    """What was proved: the invariants that hold, and the places that break the others; `log` if it was held against the log."""
 
     accounts: int
     entries: int
     transfers: int
     kept: list[str]
     findings: list[Finding]
+    log: HeldAgainstLog | None = None
 
     @property
     def sound(self) -> bool:
@@ -42,24 +48,34 @@ class Proof(Struct, frozen=True):
         return not self.findings
 
 
-async def prove(database: Database, book: int, told: Callable[[Invariant], None] = lambda _: None) -> Proof:
-    """Return the proof of a book as it stands now; `told` hears of each invariant before it is looked at."""
-    kept: list[str] = []
+async def prove(
+    database: Database,
+    book: int,
+    told: Callable[[Invariant], None] = lambda _: None,
+    logged: Iterable[LoggedBatch] | None = None,
+) -> Proof:
+    """Return the proof of a book as it stands now; `told` hears of each invariant before it is looked at.
+
+    `logged` are the batches of which opened entries of the log tell, in its order; their errors come out as they are.
+    """
     findings: list[Finding] = []
+    looked_at = [*((LOGGED,) if logged is not None else ()), *INVARIANTS, JOURNAL]
+    log: HeldAgainstLog | None = None
     async with snapshot(database, book) as books:
+        if logged is not None:  # first, for openings that are none end the check
+            told(LOGGED)
+            log, differences = await hold_against_log(books, logged, MAX_FINDINGS)
+            findings += [Finding(LOGGED.name, *difference) for difference in differences]
         accounts, entries, transfers = await books.sizes()
         for invariant in INVARIANTS:
             told(invariant)
-            found = [Finding(invariant.name, *place) for place in await books.breaches(invariant, MAX_FINDINGS)]
-            findings += found
-            if not found:
-                kept.append(invariant.name)
+            findings += [Finding(invariant.name, *place) for place in await books.breaches(invariant, MAX_FINDINGS)]
         told(JOURNAL)
         broken = [finding for end in await books.shard_ends() for finding in await _journal_findings(books, end)]
         findings += broken[:MAX_FINDINGS]
-        if not broken:
-            kept.append(JOURNAL.name)
-    return Proof(accounts, entries, transfers, kept, findings)
+    names = {finding.invariant for finding in findings}
+    kept = [invariant.name for invariant in looked_at if invariant.name not in names]
+    return Proof(accounts, entries, transfers, kept, findings, log)
 
 
 async def _journal_findings(books: Snapshot, end: ShardEnd) -> list[Finding]:

@@ -14,6 +14,7 @@ from msgspec import Struct
 from psycopg.rows import tuple_row
 
 from latticebank.banking.ledger.model.accounts import AccountEvent
+from latticebank.banking.ledger.model.journal import Link
 from latticebank.banking.ledger.model.transfers import Transfer
 from latticebank.banking.ledger.store.recall import transfer_from
 from latticebank.kernel.database import Database, unavailability
@@ -269,15 +270,6 @@ _SIZES = """
 """
 
 
-class Link(Struct, frozen=True):
-    """A link of the journal as it is stored."""
-
-    first_seq: int
-    next_seq: int
-    recorded_at: datetime
-    link: bytes
-
-
 class ShardEnd(Struct, frozen=True):
     """Where a shard's head says that its journal ends."""
 
@@ -330,7 +322,7 @@ class Snapshot:
             yield row[0], AccountEvent(row[1], identifier.bytes, *row[3:])
 
     async def _stream(self, statement: str, shard: int) -> AsyncIterator[Any]:
-        async with self._connection.cursor(f"proof_{id(statement)}", row_factory=tuple_row) as cursor:
+        async with self._connection.cursor(f"proof_{id(statement)}_{shard}", row_factory=tuple_row) as cursor:
             cursor.itersize = _AT_ONCE
             await cursor.execute(statement, {**self._book, "shard": shard}, binary=True)
             async for row in cursor:
