@@ -125,7 +125,10 @@ def open_entries(
     first: Annotated[int, typer.Option(min=0, help="The index of the first entry.")] = 0,
     limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="The most entries to open.")] = 100,
     file: Annotated[
-        Path | None, typer.Option("--out", help="Write what is opened into this file, for --openings of `verify` and `ledger check`.")
+        Path | None,
+        typer.Option(
+            "--out", help="Write what is opened into this file, for --openings of `verify` and `ledger check`."
+        ),
     ] = None,
 ) -> None:
     r"""As an auditor: open entries of the log. The log itself tells of it.
