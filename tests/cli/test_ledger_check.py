@@ -20,7 +20,7 @@ from tests.cli.conftest import Folder, RunningBank
 def opened(open_bank: RunningBank, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The openings of the log of a demo bank, once everything that the ledger did so far is among them."""
     file, bank = tmp_path_factory.mktemp("audit") / "openings.jsonl", open_bank.folder
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:
         done = bank.run("demo", "as", "aude", "log", "open", "--limit", "100000", "--out", str(file))
         assert done.returncode == 0, done.stderr

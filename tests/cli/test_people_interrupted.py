@@ -131,7 +131,7 @@ class Terminal:
     def answer(self, question: str, reply: str) -> None:
         """Wait for a question and type the reply."""
         self._read_until(question)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while reply in (PASSPHRASE, PASSWORD) and termios.tcgetattr(self.screen)[3] & termios.ECHO:
             assert time.monotonic() < deadline, "what is typed would be shown"
             time.sleep(0.01)

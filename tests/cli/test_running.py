@@ -23,7 +23,7 @@ def servers(folder: Folder) -> list[int]:
     return [each.pid for each in processes.every() if each.alive and f"{folder.path}/" in each.command]
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come about"
@@ -32,7 +32,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
 
 def healthy(address: str) -> bool:
     try:
-        answer = httpx.get(f"{address}/health", timeout=5, trust_env=False)
+        answer = httpx.get(f"{address}/health", timeout=60, trust_env=False)
     except httpx.HTTPError:
         return False
     return bool(answer.status_code == 200 and answer.json()["ready"])

@@ -24,7 +24,7 @@ async def town(database_url: Callable[[str], str], tmp_path: Path) -> AsyncItera
     """A bank, once it has its keys."""
     urls = {name: database_url(name) for name in (*SERVICES, BUS)}
     async with open_town(urls, tmp_path / "bank", MovingClock()) as opened:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await _until_open(opened)
         yield opened
 

@@ -20,7 +20,7 @@ from tests.witness.test_command import Process
 
 
 def read(address: str, path: str) -> httpx.Response:
-    return httpx.get(f"{address}{path}", timeout=10, trust_env=False).raise_for_status()
+    return httpx.get(f"{address}{path}", timeout=60, trust_env=False).raise_for_status()
 
 
 def policy_of(bank: RunningBank) -> LogPolicy:
@@ -28,7 +28,7 @@ def policy_of(bank: RunningBank) -> LogPolicy:
 
 
 def wait_until_signed(bank: RunningBank, key: NoteKey) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not parse_note(read(bank.address, "/api/log/checkpoint").content).signatures_of(key):
         assert time.monotonic() < deadline, "the witness did not cosign"
         time.sleep(0.1)

@@ -171,12 +171,12 @@ def test_size_and_depth_are_bounded() -> None:
 def test_the_worst_message_of_the_longest_size_is_refused_quickly() -> None:
     names = b",".join(b'"%05d":""' % number for number in range(6000))
     worst = b"{" + names + b',"05999":""}'
-    begun = time.perf_counter()
+    begun = time.process_time()
 
     with pytest.raises(NotCanonical):
         parse_canonical(worst, max_bytes=100_000)
 
-    assert time.perf_counter() - begun < 0.25
+    assert time.process_time() - begun < 0.25
 
 
 def test_names_are_in_the_order_of_their_utf_16_code_units() -> None:

@@ -113,11 +113,11 @@ def test_an_empty_or_larger_tree_begins_nothing(old: int, new: int) -> None:
 
 def test_the_root_of_a_batch_of_a_thousand_takes_milliseconds() -> None:
     leaves = [leaf_hash(number.to_bytes(4)) for number in range(1000)]
-    begun = time.perf_counter()
+    begun = time.process_time()
 
     root_of(leaves)
 
-    assert time.perf_counter() - begun < 0.05
+    assert time.process_time() - begun < 0.05
 
 
 def test_inclusion_agrees_with_the_vectors(shared_data: Path) -> None:

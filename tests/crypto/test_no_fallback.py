@@ -34,11 +34,11 @@ TABLES += [("FIELD_CIPHERS", name) for name in FIELD_CIPHERS]
 
 def test_every_registered_algorithm_works_here_and_the_proof_is_quick() -> None:
     require_algorithms()
-    begun = time.perf_counter()
+    begun = time.process_time()
 
     require_algorithms()
 
-    assert time.perf_counter() - begun < 0.1
+    assert time.process_time() - begun < 0.1
 
 
 @pytest.mark.parametrize("version", ["49.0.0", "9.9", "3.4.8"])

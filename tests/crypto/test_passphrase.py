@@ -86,12 +86,12 @@ def test_a_file_for_another_purpose_does_not_open_even_if_it_is_renamed() -> Non
     ],
 )
 def test_a_file_that_is_not_one_of_ours_is_refused_before_any_work(broken: bytes) -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
 
     with pytest.raises(SealBroken):
         open_with_passphrase(broken, PASSPHRASE, PURPOSE)
 
-    assert time.perf_counter() - begun < 0.1
+    assert time.process_time() - begun < 0.1
 
 
 @pytest.mark.parametrize("passphrase", ["", "x" * 1025])

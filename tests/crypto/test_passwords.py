@@ -109,12 +109,12 @@ def test_a_stored_text_that_is_no_hash_of_ours_is_an_error_not_a_mismatch(stored
     ],
 )
 def test_a_stored_hash_cannot_ask_for_more_work_than_the_bank_does(stored: str) -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
 
     with pytest.raises(UnknownAlgorithm):
         verify_password(stored, PASSWORD)
 
-    assert time.perf_counter() - begun < 0.5
+    assert time.process_time() - begun < 0.5
 
 
 @pytest.mark.parametrize("password", ["", "x" * 257, "\ud800"])

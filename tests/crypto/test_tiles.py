@@ -129,21 +129,21 @@ def test_proofs_at_ten_million_leaves_take_few_tiles_and_little_time() -> None:
 
     assert len(tiles_for(inclusion_nodes(index, size), size)) <= 6
     assert len(tiles_for(consistency_nodes(index, size), size)) <= 6
-    begun = time.perf_counter()
+    begun = time.process_time()
     for _ in range(20):
         inclusion_proof_from(tiles, index, size)
-    assert (time.perf_counter() - begun) / 20 < 0.005
+    assert (time.process_time() - begun) / 20 < 0.005
     assert len(inclusion_proof_from(tiles, index, size)) == 24
 
 
 def test_appending_takes_microseconds_a_leaf() -> None:
     frontier = Frontier()
-    begun = time.perf_counter()
+    begun = time.process_time()
 
     for start in range(0, LARGE, 500):
         frontier.append(LEAVES[start : start + 500])
 
-    assert (time.perf_counter() - begun) / LARGE < 0.000_01
+    assert (time.process_time() - begun) / LARGE < 0.000_01
 
 
 def test_a_copy_of_the_edge_is_appended_to_apart() -> None:

@@ -36,7 +36,7 @@ def bank() -> Iterator[Bank]:
             bank.up("latticebank up", folder)
             yield bank
         finally:
-            bank.close()
+            bank.give_back()
 
 
 @pytest.fixture

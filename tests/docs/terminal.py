@@ -5,16 +5,17 @@ import re
 import select
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.docs.pages import ROOT, PageIsWrong, Step
 from tests.docs.shown import Meanings
+from tests.ports import kept_port
 
 SECONDS = 120
 """How long a command may take, on a machine that has other work."""
@@ -23,13 +24,6 @@ PAUSE = 0.05
 _SERVES = re.compile(r"(?:[A-Z_]+=\S+ )*latticebank (up|serve|witness)\b(?!.*--help)")
 _OF_THE_PAGE = re.compile(r"(localhost:|127\.0\.0\.1:|--port )(\d+)")
 _END = "the end of the command:"
-
-
-def free_port() -> int:
-    """Return a port that nobody listens at."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 class Server:
@@ -70,7 +64,8 @@ class Bank:
     """The bank of many pages: `latticebank up`, again and again on one data folder and one port."""
 
     def __init__(self, folder: Path) -> None:
-        self.port = free_port()
+        self._kept = ExitStack()
+        self.port = self._kept.enter_context(kept_port())
         self.data = folder / "bank"
         self.openings = 0
         self.environment = {
@@ -89,9 +84,14 @@ class Bank:
         self._server.wait_until(lambda said: "Ctrl-C closes the bank." in said)
 
     def close(self) -> None:
-        """Close it."""
+        """Close it; it can be opened again at the same port."""
         if self._server is not None:
             self._server.end()
+
+    def give_back(self) -> None:
+        """Close it for good."""
+        self.close()
+        self._kept.close()
 
 
 class Terminal:
@@ -99,6 +99,7 @@ class Terminal:
 
     def __init__(self, bank: Bank, folder: Path) -> None:
         self._bank, self._folder = bank, folder
+        self._kept = ExitStack()
         self._ports = {"8000": str(bank.port)}
         self._meanings = Meanings()
         self._servers: list[Server] = []
@@ -143,6 +144,7 @@ class Terminal:
         """End the shell and what serves beside it."""
         for server in reversed(self._servers):
             server.end()
+        self._kept.close()
         self._shell.communicate(b"exit\n", timeout=SECONDS)
 
     def _give(self, command: str) -> tuple[str, int]:
@@ -176,5 +178,5 @@ class Terminal:
 
     def _with_free_port(self, found: "re.Match[str]") -> str:
         if found[2] not in self._ports:
-            self._ports[found[2]] = str(free_port())
+            self._ports[found[2]] = str(self._kept.enter_context(kept_port()))
         return found[1] + self._ports[found[2]]

@@ -197,7 +197,7 @@ async def _is_forgotten(bank: Bank, urls: dict[str, str], other: Townsperson) ->
 
 async def _is_erased(url: str, person: Townsperson) -> None:
     """Wait until the bank has carried out by itself what the old copy did not know of."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             with psycopg.connect(url) as connection:
                 found = connection.execute(

@@ -41,7 +41,7 @@ def served_apart(data: Path, urls: dict[str, str]) -> Iterator[str]:
         process.terminate()
         with closing(process.stderr):
             process.stderr.read()
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=60) == 0
 
 
 @asynccontextmanager

@@ -5,12 +5,11 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, closing
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from latticebank.runtime.postgres import EmbeddedPostgres
 from latticebank.security.identity.client import IdentityClient
 from tests.conftest import Templates
 from tests.e2e.townspeople import LIMITS, NAME, WITH_TABLES, Village, open_bank, refusal
+from tests.ports import kept_port
 
 OPEN = re.compile(r"The bank is open at (http://\S+)")
 INTERNAL = (
@@ -67,15 +67,6 @@ class Met:
         return await self.village.way.send(Request("GET" if body is None else "POST", path, fields, payload))
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens at: the services must know of each other before the first of them opens."""
-    with ExitStack() as taken:
-        sockets = [taken.enter_context(closing(socket.socket())) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
 def serve(bank: Apart, name: str, log: Path) -> "subprocess.Popen[bytes]":
     """Start `latticebank serve` for one service."""
     wanted = {} if name == GATEWAY else {name: bank.urls[name]}
@@ -94,15 +85,22 @@ def serve(bank: Apart, name: str, log: Path) -> "subprocess.Popen[bytes]":
 
 
 @pytest.fixture(scope="module")
+def addresses() -> Iterator[dict[str, str]]:
+    """Where each service listens: they must know of each other before the first of them opens."""
+    with ExitStack() as kept:
+        yield {name: f"http://127.0.0.1:{kept.enter_context(kept_port())}" for name in EVERYTHING}
+
+
+@pytest.fixture(scope="module")
 def apart(
-    postgres: EmbeddedPostgres, templates: Templates, tmp_path_factory: pytest.TempPathFactory
+    postgres: EmbeddedPostgres,
+    templates: Templates,
+    tmp_path_factory: pytest.TempPathFactory,
+    addresses: dict[str, str],
 ) -> Iterator[Apart]:
     """Processes that are one bank: each service has its own."""
     names = {tables: templates.copy(tables) for tables in WITH_TABLES}
     folder = tmp_path_factory.mktemp("apart")
-    addresses = {
-        name: f"http://127.0.0.1:{port}" for name, port in zip(EVERYTHING, free_ports(len(EVERYTHING)), strict=True)
-    }
     bank = Apart(folder / "bank", {tables: postgres.url(name) for tables, name in names.items()}, addresses)
     read_operator_token(bank.folder)
     logs = {name: folder / f"{name}.log" for name in EVERYTHING}

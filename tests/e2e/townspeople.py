@@ -100,7 +100,7 @@ class Village:
 
     async def is_open(self) -> None:
         """Wait until the bank has its keys."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     await self.operator.security_info()
@@ -186,7 +186,7 @@ async def rows_in(bank: Bank, service: str, table: str) -> int:
 
 async def all_told(bank: Bank) -> None:
     """Wait until the bus has every event of every service."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         for name in SERVICES:
             while await rows_in(bank, name, "outbox"):  # noqa: ASYNC110 - nobody rings
                 await asyncio.sleep(0.005)

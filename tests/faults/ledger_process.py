@@ -10,6 +10,7 @@ import asyncio
 import json
 import random
 import sys
+from collections.abc import Iterator
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any
@@ -89,16 +90,21 @@ def told(answers: list[Any]) -> str:
     return ",".join("done" if outcome == DONE else Rejection(outcome).word for outcome in outcomes)
 
 
+def rounds_of(seed: int, rounds: int, names: int) -> Iterator[list[str]]:
+    """Yield the names of each round of a plan: what is asked for at once."""
+    dice = random.Random(seed)
+    for _ in range(rounds):
+        yield [str(dice.randint(0, names - 1)) for _ in range(dice.choice([1, 1, 3, 10, 60]))]
+
+
 async def fire(plan: dict[str, Any]) -> None:
     """Do the rounds of a plan."""
-    dice = random.Random(plan["seed"])
     clock = SystemClock()
     database = Database(plan["url"], application_name="fault-writer", pool_size=1, statement_seconds=plan["patience"])
     writer = ShardWriter(database, 1, 0, clock, Uuid7Source(clock))
     running = asyncio.create_task(writer.run())
     try:
-        for _ in range(plan["rounds"]):
-            names = [str(dice.randint(0, plan["names"] - 1)) for _ in range(dice.choice([1, 1, 3, 10, 60]))]
+        for names in rounds_of(plan["seed"], plan["rounds"], plan["names"]):
             await asyncio.gather(*(_ask(writer, name, plan["accounts"]) for name in names))
     finally:
         running.cancel()

@@ -27,6 +27,7 @@ from latticebank.values.ids import Uuid7Source
 from tests.banking.ledger.audit import broken_promises
 from tests.banking.ledger.samples import alone, opening, post
 from tests.conftest import ROOT
+from tests.faults.ledger_process import rounds_of
 
 DEPTH = max(1, int(os.environ.get("LATTICEBANK_TEST_DEPTH", "1")))
 CUSTOMERS = 6
@@ -145,12 +146,15 @@ def assert_one_answer_each_and_sound_books(crew: Crew, auditor: psycopg.Connecti
 def test_processes_that_write_one_shard_at_once_agree_on_everything(
     url: str, auditor: psycopg.Connection[Any], seed: int
 ) -> None:
-    with crew_of(url, names=400 * DEPTH) as crew:
+    names, rounds = 400 * DEPTH, 25 * DEPTH
+    with crew_of(url, names) as crew:
         for n in range(3):
-            crew.begin(seed + n, rounds=25 * DEPTH)
+            crew.begin(seed + n, rounds)
         crew.hear_all()
 
-    assert crew.answers > len(crew.said) > 100
+    asked = [name for n in range(3) for together in rounds_of(seed + n, rounds, names) for name in together]
+    assert crew.answers == len(asked)
+    assert set(crew.said) == set(asked)
     assert_one_answer_each_and_sound_books(crew, auditor)
 
 

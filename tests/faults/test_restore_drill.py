@@ -219,7 +219,7 @@ async def _lose(bank: ArchivedBank, village: Village) -> Lost:
         stop.set()
         processes.send((each.pid for each in bank.of_its_own()), signal.SIGKILL)
     bank.end(signal.SIGKILL)
-    assert processes.wait_until_gone(bank.of_its_own(), 10) == []
+    assert processes.wait_until_gone(bank.of_its_own(), 60) == []
     shutil.rmtree(bank.data / "postgres")
     return Lost(bank, promised, people, before, between, after, backups / told["backup"]["name"])
 
@@ -352,7 +352,7 @@ def test_a_damaged_backup_is_refused_by_name(lost: Lost) -> None:
 
 async def _health_with_archive(state: str, outside: httpx.AsyncClient) -> str:
     """The health of the bank as soon as its archive is in this state."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             health = (await outside.get("/health")).json()
             if health["components"]["bank"]["archive"] == state:

@@ -140,7 +140,7 @@ async def _ask(door: Transport, plan: Plan, asked: Asked) -> list[Any]:
 
 async def _settled(bank: Bank, clock: ShiftedClock) -> None:
     """Wait until nothing is left half-way, and let the claims of the dead run out."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while await rows_in(bank, "payments", "unsettled"):
             clock.offset += CLAIM
             for _ in range(60):

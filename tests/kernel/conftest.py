@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from latticebank.kernel.bus import PostgresEventBus
+from latticebank.kernel.consumer import Consumer, Handler
 from latticebank.kernel.database import Database
+from tests.kernel.said import TOPIC, MakeConsumer, note
 
 
 @pytest.fixture
@@ -44,3 +46,13 @@ async def bus_database(bus_url: str) -> AsyncIterator[Database]:
 def bus(bus_database: Database) -> PostgresEventBus:
     """The event bus."""
     return PostgresEventBus(bus_database)
+
+
+@pytest.fixture
+def make(database: Database, bus: PostgresEventBus) -> MakeConsumer:
+    """Makes consumers of the topic of the tests; they note what they handle, if nothing else is said."""
+
+    def consumer(handler: Handler = note, name: str = "notes", **how: object) -> Consumer:
+        return Consumer(name, TOPIC, database, bus, handler, **how)  # type: ignore[arg-type]
+
+    return consumer

@@ -1,4 +1,4 @@
-"""Events for tests, and processes of their own that append, relay and consume them, some until they are killed."""
+"""Events for tests, what was handled of them, and processes of their own that append, relay and consume them, some killed."""
 
 import asyncio
 import os
@@ -12,12 +12,16 @@ from latticebank.kernel.consumer import Consumer
 from latticebank.kernel.database import Database, UnitOfWork
 from latticebank.kernel.events import Event
 from latticebank.kernel.relay import Relay
+from latticebank.kernel.worker import Pace
 from latticebank.values.ids import derived_id
 from tests.clocks import NOON
 
 ROOT = Path(__file__).resolve().parents[2]
 TOPIC = "latticebank.ledger"
 KILLED = 137
+IMPATIENT = Pace(idle=0.01, first_failure=0.01, longest_failure=0.02)
+
+MakeConsumer = Callable[..., Consumer]
 
 
 def event(name: str, *, data: bytes = b"", source: str = "/latticebank/ledger") -> Event:
@@ -37,6 +41,35 @@ def event(name: str, *, data: bytes = b"", source: str = "/latticebank/ledger") 
 
 def subjects(events: Sequence[tuple[int, Event]]) -> list[str]:
     return [each.subject for _, each in events]
+
+
+def names(count: int) -> list[str]:
+    return [f"transfer-{number}" for number in range(count)]
+
+
+async def say(bus: PostgresEventBus, count: int) -> None:
+    """Let the topic have the events of so many names."""
+    await bus.append([event(name) for name in names(count)])
+
+
+async def noted(database: Database) -> list[str]:
+    """The names that handlers have written down with `note`."""
+    async with database.read() as connection:
+        return list((await connection.exec_driver_sql("SELECT subject FROM noted ORDER BY place")).scalars())
+
+
+async def execute(database: Database, *statements: str) -> None:
+    """Do in one transaction what somebody does to a database who is not the bank."""
+    async with database.begin() as unit_of_work:
+        for statement in statements:
+            await unit_of_work.connection.exec_driver_sql(statement)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that nobody tells of."""
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110 - nobody rings
+            await asyncio.sleep(0.01)
 
 
 def process(*arguments: object) -> subprocess.Popen[bytes]:

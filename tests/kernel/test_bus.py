@@ -13,12 +13,7 @@ from latticebank.kernel.outbox import MAX_BATCH_EVENTS, BatchTooLarge
 from latticebank.kernel.worker import Wake
 from latticebank.values.clock import SystemClock
 from latticebank.values.errors import InvalidValue
-from tests.kernel.said import TOPIC, event, finished, process, subjects
-
-
-async def execute(database: Database, statement: str) -> None:
-    async with database.begin() as unit_of_work:
-        await unit_of_work.connection.exec_driver_sql(statement)
+from tests.kernel.said import TOPIC, event, execute, finished, process, subjects
 
 
 async def test_events_come_back_as_they_were_said_in_their_order(bus: PostgresEventBus) -> None:
@@ -113,15 +108,15 @@ async def test_only_old_events_that_every_consumer_has_handled_are_trimmed(
     await bus.report("slow", TOPIC, 4)
     await bus.report("quick", TOPIC, 9)
     assert await bus.trim(TOPIC, soon - timedelta(days=1)) == 0
-    assert await bus.trim(TOPIC, soon, limit=3) == 3
-    assert await bus.trim(TOPIC, soon) == 1
+    assert await bus.trim(TOPIC, soon, limit=2) == 2
+    assert await bus.trim(TOPIC, soon) == 1, "the last that was handled stays"
     assert await bus.trim(TOPIC, soon) == 0
-    assert await bus.extent(TOPIC) == Extent(5, 11)
+    assert await bus.extent(TOPIC) == Extent(4, 11)
     assert [offset for offset, _ in await bus.read(TOPIC, 4)] == [5, 6, 7, 8, 9, 10]
     await bus.forget("slow", TOPIC)
     assert await bus.trim(TOPIC, soon) == 5
     await bus.forget("quick", TOPIC)
-    assert await bus.trim(TOPIC, soon) == 1
+    assert await bus.trim(TOPIC, soon) == 2
     assert await bus.append([event("next")]) == 1
     assert await bus.read(TOPIC, 10) == [(11, event("next"))]
     assert await bus.trim("latticebank.nobody", soon) == 0
@@ -152,6 +147,37 @@ async def test_a_reader_that_is_ahead_of_a_bus_that_lost_events_is_told(bus: Pos
     await bus.append([event("a")])
     with pytest.raises(EventsMissing, match="comes next after 7"):
         await bus.read(TOPIC, 7)
+
+
+async def test_a_reader_whose_last_event_is_another_one_now_is_told(bus: PostgresEventBus) -> None:
+    await bus.append([event("a"), event("b"), event("c")])
+    assert subjects(await bus.read(TOPIC, 2, handled=event("b").id)) == ["c"]
+    assert await bus.read(TOPIC, 3, handled=event("c").id) == []
+    for offset in (2, 3):
+        with pytest.raises(EventsMissing, match=f"another event at offset {offset}") as told:
+            await bus.read(TOPIC, offset, handled=event("x").id)
+        assert "latticebank restore" in str(told.value.hint)
+
+
+async def test_a_last_event_that_was_trimmed_is_not_missed(bus: PostgresEventBus) -> None:
+    await bus.append([event("a"), event("b"), event("c")])
+    soon = SystemClock().now() + timedelta(minutes=1)
+    await bus.trim(TOPIC, soon, limit=2)
+    assert subjects(await bus.read(TOPIC, 2, handled=event("b").id)) == ["c"]
+    await bus.trim(TOPIC, soon)
+    assert await bus.read(TOPIC, 3, handled=event("c").id) == []
+
+
+async def test_a_hole_is_told_instead_of_skipped(bus: PostgresEventBus, bus_database: Database) -> None:
+    await bus.append([event("a"), event("b"), event("c")])
+    await execute(bus_database, 'DELETE FROM events WHERE "offset" = 2')
+    with pytest.raises(EventsMissing):
+        await bus.read(TOPIC, 1)
+    with pytest.raises(EventsMissing):
+        await bus.read(TOPIC, 2, handled=event("b").id)
+    await execute(bus_database, 'DELETE FROM events WHERE "offset" = 3')
+    with pytest.raises(EventsMissing, match="hole"):
+        await bus.read(TOPIC, 1)
 
 
 async def test_who_waits_for_a_topic_is_woken_by_its_events_only(bus: PostgresEventBus) -> None:

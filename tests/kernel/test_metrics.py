@@ -43,8 +43,9 @@ async def test_requests_are_counted_by_route_and_status(tmp_path: Path) -> None:
     assert value(metrics, "latticebank_credentials_refused_total") == 1
 
     held = [asyncio.create_task(desk.ask("GET", "/api/ledger/hold")) for _ in range(3)]
-    await asyncio.sleep(0.01)
-    assert value(metrics, "latticebank_requests_in_flight", service="ledger") == 3
+    async with asyncio.timeout(60):
+        while value(metrics, "latticebank_requests_in_flight", service="ledger") != 3:  # noqa: ASYNC110 - nobody rings
+            await asyncio.sleep(0.01)
     holding.set()
     await asyncio.gather(*held)
     assert value(metrics, "latticebank_requests_in_flight", service="ledger") == 0

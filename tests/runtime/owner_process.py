@@ -44,9 +44,8 @@ def main() -> None:
                 say(child=child)
     except KeyboardInterrupt:
         say(interrupted=True, alive=postgres.alive)
-    began = time.monotonic()
     postgres.stop()
-    say(stopped_in=time.monotonic() - began)
+    say(stopped=True)
 
 
 if __name__ == "__main__":

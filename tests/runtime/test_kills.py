@@ -20,7 +20,8 @@ from latticebank.runtime.os_user import ENVIRONMENT, server_user
 from tests.runtime.conftest import OwnerMaker, Server, rows, write_a_row
 from tests.runtime.owners import guardian_of, wait_until
 
-PROMPTLY = 5.0
+IN_TIME = 60.0
+"""Seconds after which a thing is said not to come about; it takes a fraction of one."""
 
 
 def gone(pid: int) -> bool:
@@ -33,9 +34,9 @@ def test_the_database_ends_with_an_owner_that_is_killed(owner: OwnerMaker, serve
     guardian = guardian_of(said["pid"])
     write_a_row(said["url"], "kept")
     bank.kill()
-    assert wait_until(lambda: gone(said["pid"]), PROMPTLY)
+    assert wait_until(lambda: gone(said["pid"]), IN_TIME)
     assert processes.find(said["pid"]) is None, "the guardian reaped it"
-    assert wait_until(lambda: gone(guardian), PROMPTLY)
+    assert wait_until(lambda: gone(guardian), IN_TIME)
     assert "database system is shut down" in (folder / "server.log").read_text(), "it was a clean stop"
     with server() as postgres:
         assert rows(postgres.url("postgres")) == ["kept"]
@@ -79,7 +80,7 @@ def test_the_database_ends_with_its_killed_guardian_and_the_owner_notices(server
     write_a_row(postgres.url("postgres"), "kept")
     pid = postgres.pid
     os.kill(guardian_of(pid), signal.SIGKILL)
-    assert wait_until(lambda: gone(pid), PROMPTLY)
+    assert wait_until(lambda: gone(pid), IN_TIME)
     assert not postgres.alive
     postgres.start()
     assert rows(postgres.url("postgres")) == ["kept"]
@@ -106,7 +107,7 @@ class BusyQuery:
         self.thread.start()
         with psycopg.connect(url) as other:
             query = "SELECT state FROM pg_stat_activity WHERE pid = %s"
-            assert wait_until(lambda: other.execute(query, [self.backend]).fetchone() == ("active",), PROMPTLY)
+            assert wait_until(lambda: other.execute(query, [self.backend]).fetchone() == ("active",), IN_TIME)
             other.rollback()
 
     def _run(self) -> None:
@@ -114,7 +115,7 @@ class BusyQuery:
             self.connection.execute("SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 100000) b")
 
     def end(self) -> None:
-        self.thread.join(10)
+        self.thread.join(IN_TIME)
         assert not self.thread.is_alive()
         self.connection.close()
 
@@ -125,8 +126,8 @@ def test_a_killed_postmaster_is_noticed_and_the_next_start_recovers(server: Serv
     write_a_row(postgres.url("postgres"), "kept")
     query = BusyQuery(postgres.url("postgres"))
     os.kill(postgres.pid, signal.SIGKILL)
-    assert wait_until(lambda: not postgres.alive, PROMPTLY)
-    assert wait_until(lambda: gone(query.backend), PROMPTLY), "the guardian ended it"
+    assert wait_until(lambda: not postgres.alive, IN_TIME)
+    assert wait_until(lambda: gone(query.backend), IN_TIME), "the guardian ended it"
     postgres.start()
     query.end()
     assert rows(postgres.url("postgres")) == ["kept"]
@@ -141,7 +142,7 @@ def test_backends_that_nobody_watches_any_more_do_not_block_the_next_start(serve
     os.kill(guardian, signal.SIGSTOP)  # so that it cannot clean up
     os.kill(postgres.pid, signal.SIGKILL)
     os.kill(guardian, signal.SIGKILL)
-    assert wait_until(lambda: not postgres.alive, PROMPTLY)
+    assert wait_until(lambda: not postgres.alive, IN_TIME)
     assert not gone(query.backend)
     postgres.start()
     assert gone(query.backend)
@@ -166,9 +167,9 @@ def test_a_postmaster_that_nothing_ties_to_an_owner_is_stopped_cleanly_by_the_ne
     )
     try:
         pid_file = of.cluster / "postmaster.pid"
-        assert wait_until(lambda: pid_file.exists() and "ready" in pid_file.read_text(), 20)
+        assert wait_until(lambda: pid_file.exists() and "ready" in pid_file.read_text(), IN_TIME)
         server().start()
-        assert orphan.wait(5) == 0
+        assert orphan.wait(IN_TIME) == 0
         assert f"Stopping the database server that was left behind (process {orphan.pid})" in steps
     finally:
         orphan.kill()
@@ -180,11 +181,11 @@ def test_a_pid_file_that_names_something_else_does_not_block(server: Server, fol
     with server() as postgres:
         write_a_row(postgres.url("postgres"), "kept")
     user = server_user(folder / "data")
-    command = ["true"] if holder == "a zombie" else ["sleep", "60"]
+    command = ["true"] if holder == "a zombie" else ["sleep", "600"]
     other = subprocess.Popen(command, start_new_session=True, cwd="/", **user.identity)
     try:
         if holder == "a zombie":
-            assert wait_until(lambda: gone(other.pid), 5)
+            assert wait_until(lambda: gone(other.pid), IN_TIME)
         pid_file = folder / "data" / "postmaster.pid"
         pid_file.write_text(f"{other.pid}\n{folder / 'data'}\n1\n5432\n\n127.0.0.1\n  1 1\nready   \n")
         os.chown(pid_file, user.uid, user.gid)
@@ -201,7 +202,7 @@ def test_a_first_start_that_is_killed_leaves_nothing_in_the_way(
 ) -> None:
     bank = owner(new_folder)
     assert bank.hear_progress() == "Creating the database cluster"
-    assert wait_until(lambda: any(new_folder.glob("data.building-*/base/*")), PROMPTLY)
+    assert wait_until(lambda: any(new_folder.glob("data.building-*/base/*")), IN_TIME)
     bank.kill()
     with server(new_folder) as postgres:
         write_a_row(postgres.url("postgres"), "made anew")
@@ -223,7 +224,7 @@ def test_ctrl_c_reaches_the_owner_only_which_then_stops_the_database(owner: Owne
     assert len(sessions) == 3
     bank.interrupt()
     assert bank.hear("interrupted")["alive"] is True
-    assert bank.hear("stopped_in")["stopped_in"] < PROMPTLY
+    bank.hear("stopped")
     assert processes.find(said["pid"]) is None
     log = (folder / "server.log").read_text()
     assert log.count("received fast shutdown request") == 1
@@ -250,9 +251,9 @@ def test_a_second_start_is_refused_and_told_who_holds_the_folder(
 def test_the_process_table_reads_the_same_by_ps() -> None:
     if not Path("/bin/ps").exists():
         pytest.skip("there is no ps here, and /proc serves")
-    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     try:
-        assert wait_until(lambda: "sleep" in str(processes.find(other.pid)), 5), "its program is loaded"
+        assert wait_until(lambda: "sleep" in str(processes.find(other.pid)), IN_TIME), "its program is loaded"
         by_proc = processes.find(other.pid)
         by_ps = next(processes._from_ps("-p", str(other.pid)))
         assert by_proc
@@ -260,7 +261,7 @@ def test_the_process_table_reads_the_same_by_ps() -> None:
         assert by_ps.command == by_proc.command
         assert os.getpid() in {process.pid for process in processes._from_ps("-ax")}
         other.kill()
-        assert wait_until(lambda: not next(processes._from_ps("-p", str(other.pid))).alive, 5), "it is a zombie"
+        assert wait_until(lambda: not next(processes._from_ps("-p", str(other.pid))).alive, IN_TIME), "it is a zombie"
     finally:
         other.kill()
         other.wait()

@@ -3,7 +3,6 @@
 import os
 import socket
 import stat
-import time
 from pathlib import Path
 
 import psycopg
@@ -18,7 +17,7 @@ from latticebank.values.errors import InvalidValue
 from tests.runtime.conftest import QUICK, Server, needs_root, rows, write_a_row
 
 
-def test_the_first_start_makes_a_cluster_and_later_starts_are_quick(
+def test_the_first_start_makes_a_cluster_and_later_starts_have_nothing_to_make(
     server: Server, steps: list[str], new_folder: Path
 ) -> None:
     postgres = server(new_folder)
@@ -34,9 +33,7 @@ def test_the_first_start_makes_a_cluster_and_later_starts_are_quick(
     assert processes.find(pid) is None
 
     steps.clear()
-    began = time.monotonic()
     postgres.start()
-    assert time.monotonic() - began < 2
     assert steps == []
     assert rows(postgres.url("ledger")) == ["kept"]
 

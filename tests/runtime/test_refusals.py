@@ -22,20 +22,19 @@ from latticebank.runtime.errors import (
     UnsupportedPlatform,
     UnwritableDataFolder,
 )
+from tests.ports import kept_port
 from tests.runtime.conftest import Disk, Server, needs_root, rows, write_a_row
 
 
 def test_a_port_in_use_is_named_and_the_folder_stays_free(server: Server) -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        port = other.getsockname()[1]
-        with pytest.raises(PortInUse, match=str(port)):
-            server(port=port).start()
-        with server() as elsewhere:
-            assert elsewhere.port != port
-    with server(port=port) as there:
-        assert there.port == port
+    with kept_port() as port:
+        with socket.create_server(("127.0.0.1", port)):
+            with pytest.raises(PortInUse, match=str(port)):
+                server(port=port).start()
+            with server() as elsewhere:
+                assert elsewhere.port != port
+        with server(port=port) as there:
+            assert there.port == port
 
 
 def test_a_folder_with_other_files_is_left_as_it_is(server: Server, new_folder: Path) -> None:

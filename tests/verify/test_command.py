@@ -130,6 +130,35 @@ def test_it_runs_as_a_module_and_as_a_command_with_one_output(tmp_path: Path, lo
     assert said[0]["verdict"] == "sound"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+@pytest.mark.parametrize("module", ["latticebank.verify", "latticebank verify"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_verdict_that_cannot_be_written_is_none(
+    tmp_path: Path, log: PublicLog, paid: Json, module: str, unbuffered: str
+) -> None:
+    sound = write(tmp_path / "sound.json", json.dumps(paid).encode())
+    wrong = write(tmp_path / "wrong.json", json.dumps({**paid, "document": "{}"}).encode())
+    policy = write(tmp_path / "policy", log.policy().encode())
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+
+    def ended(*arguments: str, out: int) -> tuple[int, bytes]:
+        command = [sys.executable, "-m", *module.split(), *arguments]
+        done = subprocess.run(command, env=environment, stdout=out, stderr=subprocess.PIPE, check=False, timeout=60)
+        return done.returncode, done.stderr
+
+    for arguments in ([str(sound)], [str(wrong)], [str(wrong), "--json"], ["--help"]):
+        with open("/dev/full", "wb") as full:  # noqa: PTH123 - its descriptor
+            code, said = ended(*arguments, "--policy", str(policy), out=full.fileno())
+        assert (code, said.count(b"\n")) == (74, 1), said
+        assert b"Standard output cannot be written: No space left on device" in said
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        assert ended(str(wrong), "--policy", str(policy), out=writing) == (130, b"")
+    finally:
+        os.close(writing)
+
+
 SCRAPS = st.one_of(
     st.binary(max_size=400),
     st.text(max_size=200).map(lambda text: text.encode(errors="surrogatepass")),

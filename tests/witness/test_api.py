@@ -173,8 +173,8 @@ async def test_a_body_that_does_not_come_is_not_waited_for(
         return {"type": "http.disconnect"}
 
     scope = {"type": "http", "method": "POST", "path": "/add-checkpoint", "headers": [], "query_string": b""}
-    await asyncio.wait_for(app(scope, never, tell), 5)
+    await asyncio.wait_for(app(scope, never, tell), 60)
     assert said[0]["status"] == 408
     said.clear()
-    await asyncio.wait_for(app(scope, hang_up, tell), 5)
+    await asyncio.wait_for(app(scope, hang_up, tell), 60)
     assert said[0]["status"] == 400

@@ -37,7 +37,7 @@ class Process:
         self.vkey = self._process.stdout.readline().strip()
 
     def add(self, body: bytes) -> httpx.Response:
-        return httpx.post(f"{self.address}/add-checkpoint", content=body, timeout=10, trust_env=False)
+        return httpx.post(f"{self.address}/add-checkpoint", content=body, timeout=60, trust_env=False)
 
     def end(self, by: signal.Signals) -> int:
         self._process.send_signal(by)
@@ -45,7 +45,7 @@ class Process:
         return self.status
 
     def _ended(self) -> tuple[int, str]:
-        _, stderr = self._process.communicate(timeout=30)
+        _, stderr = self._process.communicate(timeout=60)
         return self._process.returncode, stderr
 
 
@@ -92,7 +92,7 @@ def test_a_witness_is_killed_and_started_again_and_keeps_its_word(start: Callabl
     second = start()
 
     assert second.vkey == first.vkey
-    latest = httpx.get(f"{second.address}/{origin_hash(LOG.origin)}/checkpoint", timeout=10, trust_env=False)
+    latest = httpx.get(f"{second.address}/{origin_hash(LOG.origin)}/checkpoint", timeout=60, trust_env=False)
     assert latest.content.endswith(line)
     assert second.add(LOG.submission(0, 60)).text == "50\n"
     fork = Log(written="another ", key=LOG.key)

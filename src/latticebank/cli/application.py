@@ -1,19 +1,22 @@
 """The commands together, and the one place where errors become messages and exit codes.
 
-Exit codes: 0 done, 1 refused or failed, 2 wrong use of the command, 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 refused or failed, 2 wrong use of the command, 74 what it says cannot be written (EX_IOERR of
+sysexits.h, and no verdict of any command), 130 stopped by Ctrl-C or because nobody reads on.
 """
 
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 
 from latticebank import __version__
-from latticebank.cli.console import alone, tell_error
+from latticebank.cli.console import NobodyReads, OutputRefused, alone, err, tell_error, written_out
 from latticebank.cli.overview import Overview
 from latticebank.values.errors import BankError
 
 INTERRUPTED = 130
+NOT_WRITTEN = 74
 FIRST_STEPS = """\
 First steps:
 
@@ -49,11 +52,15 @@ def latticebank(
 def main() -> None:
     """Run the command line."""
     try:
-        with alone():
+        with written_out(), alone():
             app()
     except BankError as error:
         tell_error(error)
-    except (KeyboardInterrupt, BrokenPipeError):
+    except OutputRefused as refused:
+        with suppress(OSError):  # standard error may lie on the same full disk
+            err.print(str(refused), markup=False, soft_wrap=True)
+        sys.exit(NOT_WRITTEN)
+    except (KeyboardInterrupt, BrokenPipeError, NobodyReads):
         sys.exit(INTERRUPTED)
     else:
         return

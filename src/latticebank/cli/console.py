@@ -4,9 +4,9 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 import msgspec
 from rich.console import Console
@@ -18,8 +18,73 @@ from latticebank.values.errors import BankError
 WIDE = 240
 """Columns of a table that no terminal shows: whoever reads it from a pipe wants the whole of every cell."""
 
-out = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else WIDE)
+out = Console(highlight=False, emoji=False, width=None if sys.stdout and sys.stdout.isatty() else WIDE)
 err = Console(stderr=True, highlight=False, emoji=False)
+
+
+class OutputRefused(Exception):
+    """Standard output takes nothing: its disk is full, or it is closed. No OSError: no other file is meant."""
+
+
+class NobodyReads(Exception):
+    """Whoever read standard output has left, as `head` does."""
+
+
+class _Output:
+    """Standard output, which tells its own failures from those of all other files. After one of them it takes nothing."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._failure: OutputRefused | NobodyReads | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with self._told_apart():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        with self._told_apart():
+            self._stream.flush()
+
+    def end(self) -> None:
+        """Write what is left; raise what failed before, also where a library kept silent about it."""
+        self.flush()
+        if self._failure is not None:
+            raise self._failure
+
+    @contextmanager
+    def _told_apart(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            # What is left in the stream is thrown away: else Python tries again when it ends, and ends with another code.
+            with suppress(OSError), Path(os.devnull).open("wb") as nowhere:
+                os.dup2(nowhere.fileno(), self._stream.fileno())
+            reason = f"Standard output cannot be written: {error.strerror or error}. What was done before stays done."
+            self._failure = NobodyReads() if isinstance(error, BrokenPipeError) else OutputRefused(reason)
+            raise self._failure from error
+
+
+@contextmanager
+def written_out() -> Iterator[None]:
+    """Have everything that the block writes to standard output written when it ends.
+
+    Raises:
+        OutputRefused, NobodyReads: it cannot be, whatever else the block ends with.
+
+    """
+    stream = sys.stdout
+    if stream is None:
+        raise OutputRefused("Standard output is closed. Nothing was done.")
+    output = _Output(stream)
+    sys.stdout = cast(TextIO, output)
+    try:
+        yield
+    finally:
+        sys.stdout = stream
+        output.end()
 
 
 @contextmanager

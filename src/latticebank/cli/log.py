@@ -101,12 +101,15 @@ def policy(bank_url: BankUrl = None) -> None:
 
 
 def status(as_json: Json = False) -> None:
-    """Show how the log stands: its size, what is published, who witnesses it, and why it stands still if it does."""
+    """Show how the log stands: its size, what is published, who witnesses it, and what is wrong if anything is.
+
+    Ends with 1 where the log stands still, does not take in what it is told, or was not told everything once.
+    """
     settings = load_settings()
     configure_logs(level="warning")
 
     async def read() -> LogStatus:
-        async with way_to(settings, ["audit", "keys", "identity"]) as way:
+        async with way_to(settings, ["audit", "keys", "identity", "ledger"]) as way:
             return await AuditClient(way, operator_credential(settings.data)).status()
 
     with alone():
@@ -115,7 +118,7 @@ def status(as_json: Json = False) -> None:
         write_json(found)
     else:
         _tell_status(found)
-    if found.refusal is not None or found.gaps:
+    if found.refusal is not None or found.gaps or found.overlaps or found.stuck:
         raise typer.Exit(1)
 
 
@@ -219,6 +222,15 @@ def _tell_status(found: LogStatus) -> None:
             markup=False,
             soft_wrap=True,
         )
+    for overlap in found.overlaps:
+        err.print(
+            f"The ledger told of its records {overlap.first_seq} to {overlap.next_seq - 1} of shard {overlap.shard} more "
+            "than once: it was set back.",
+            markup=False,
+            soft_wrap=True,
+        )
+    for stuck in found.stuck:
+        err.print(f"The log takes in nothing of {stuck.topic}: {stuck.reason}", markup=False, soft_wrap=True)
     if found.refusal is not None:
         err.print(f"The log stands still: {found.refusal}", markup=False, soft_wrap=True)
 

@@ -9,6 +9,8 @@ from latticebank.crypto.errors import MalformedNote
 ED25519_NOTE, ED25519_COSIGNATURE, ML_DSA_44_COSIGNATURE = 0x01, 0x04, 0x06
 """The types of signatures that the bank makes or verifies (signed-note, tlog-cosignature)."""
 PUBLIC_BYTES = {ED25519_NOTE: 32, ED25519_COSIGNATURE: 32, ML_DSA_44_COSIGNATURE: 1312}
+SIGNATURE_BYTES = {ED25519_NOTE: 64, ED25519_COSIGNATURE: 72, ML_DSA_44_COSIGNATURE: 2428}
+"""What follows the id of the key in a signature line: a cosignature begins with its time, 8 bytes."""
 
 MAX_NOTE = 65_536
 MAX_SIGNATURES = 64
@@ -70,6 +72,11 @@ class NoteKey:
                 f"a key of type {kind:#04x} with {len(public)} bytes is none that the bank verifies with"
             )
         return cls(name, key_id(name, kind, public), kind, public)
+
+    @property
+    def line_bytes(self) -> int:
+        """How long the line of a signature by this key is, with its newline."""
+        return len(NoteSignature(self.name, self.key_id, bytes(SIGNATURE_BYTES[self.kind])).line().encode())
 
     def vkey(self) -> str:
         """Return the text that others configure this key by."""

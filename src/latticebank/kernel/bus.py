@@ -13,7 +13,6 @@ from itertools import groupby
 from typing import Any, Protocol
 from uuid import UUID
 
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from latticebank.kernel.database import Database
@@ -29,7 +28,10 @@ WATCH_SECONDS = 0.1
 
 
 class EventsMissing(BankError):
-    """The place of a consumer and the bus do not fit together: events would be skipped in silence."""
+    """The place of a consumer and the bus do not fit together: events would be skipped in silence.
+
+    It stays so, whatever is appended, until the databases fit together again.
+    """
 
     code = "events-missing"
     title = "The event bus does not have the events that come next"
@@ -51,11 +53,16 @@ class EventBus(Protocol):
         """Append the events that the bus does not have yet, by id, in this order; return how many those were."""
         ...
 
-    async def read(self, topic: str, after_offset: int, limit: int) -> list[tuple[int, Event]]:
+    async def read(
+        self, topic: str, after_offset: int, limit: int, handled: UUID | None = None
+    ) -> list[tuple[int, Event]]:
         """Return the next events after an offset, at most `limit`, with their offsets; none where it is the last.
 
+        `handled` is the id of the event at this offset as the caller remembers it, if it does.
+
         Raises:
-            EventsMissing: the events after this offset are gone, or the bus does not reach as far.
+            EventsMissing: the events after this offset are gone, the bus does not reach as far, or it has another event
+                at this offset.
 
         """
         ...
@@ -134,28 +141,41 @@ class PostgresEventBus:
             )
         return len(fresh)
 
-    async def read(self, topic: str, after_offset: int, limit: int = MAX_READ_EVENTS) -> list[tuple[int, Event]]:
+    async def read(
+        self, topic: str, after_offset: int, limit: int = MAX_READ_EVENTS, handled: UUID | None = None
+    ) -> list[tuple[int, Event]]:
         """Return the next events after an offset with their offsets; none where it is the last.
 
-        At most `limit`, and no more than fit into `MAX_READ_BYTES`, but always one if there is one.
+        At most `limit`, and no more than fit into `MAX_READ_BYTES`, but always one if there is one. `handled` is the id
+        of the event at this offset as the caller remembers it, if it does: a bus that was set back and has gone on since
+        has another one there.
 
         Raises:
-            EventsMissing: the events after this offset were trimmed; or the bus ends before it, because it was restored
-                from a backup, say, and has lost events that a consumer has handled.
+            EventsMissing: the events after this offset were trimmed; or the bus ends before it, or has another event at
+                it, because it was restored from a backup, say, and has lost events that a consumer has handled.
             InvalidValue: `limit` is not between 1 and `MAX_READ_EVENTS`.
             DatabaseUnavailable: the bus is down.
 
         """
         if not 1 <= limit <= MAX_READ_EVENTS:
             raise InvalidValue(f"1 to {MAX_READ_EVENTS} events are read at once, not {limit}", field="limit")
-        wanted = {"topic": topic, "after": after_offset, "limit": limit, "bytes": MAX_READ_BYTES}
-        async with self._database.read() as connection:
-            rows = (await connection.exec_driver_sql(_READ_EVENTS, wanted | {"book": self._database.book})).all()
-            if not rows:
-                _require_end(topic, after_offset, await self._extent(connection, topic))
-        if rows and rows[-1].offset != after_offset + len(rows):
-            raise EventsMissing(f"{topic} goes on at offset {rows[0].offset}; the events after {after_offset} are gone")
-        return [(row.offset, _event(row)) for row in rows]
+        book = self._database.book
+        place = (book, topic, after_offset)
+        wanted = (*place, after_offset, *place, limit, MAX_READ_BYTES, book, topic)
+        rows = await self._database.fetch(_READ_EVENTS, wanted)
+        extent = Extent(rows[0][0], rows[0][1]) if rows else Extent(1, 1)
+        there: UUID | None = rows[0][2] if rows else None
+        events = [(row[3], Event(*row[4:])) for row in rows if row[3] is not None]
+        _require_reach(topic, after_offset, extent)
+        if handled is not None and there != handled and after_offset >= extent.first_offset:
+            raise EventsMissing(
+                f"{topic} has another event at offset {after_offset} than the one that was handled: it was set back, and "
+                "what came next is not what comes next now",
+                hint=_AT_ONE_MOMENT,
+            )
+        if (events[-1][0] if events else extent.next_offset - 1) != after_offset + len(events):
+            raise EventsMissing(f"{topic} has a hole after offset {after_offset}", hint=_AT_ONE_MOMENT)
+        return events
 
     async def extent(self, topic: str) -> Extent:
         """Return which events the topic has; none, from 1 on, where nobody has spoken of it.
@@ -177,7 +197,7 @@ class PostgresEventBus:
         return Extent(row.first_offset, row.next_offset) if row else Extent(1, 1)
 
     async def report(self, consumer: str, topic: str, offset: int) -> None:
-        """Tell the bus that a consumer has handled everything up to an offset; what it has not, is never trimmed.
+        """Tell the bus that a consumer has handled everything up to an offset; that one and later ones are never trimmed.
 
         Raises:
             DatabaseUnavailable: the bus is down.
@@ -209,8 +229,8 @@ class PostgresEventBus:
     async def trim(self, topic: str, before: datetime, limit: int = MAX_TRIM_EVENTS) -> int:
         """Delete the oldest events that were appended before an instant; return how many.
 
-        At most `limit` at a time, and none that a registered consumer has not handled: one that is gone is to be
-        forgotten first. An event that was trimmed is appended anew if it comes again.
+        At most `limit` at a time, and none that a registered consumer has not handled, nor the last one that it has: one
+        that is gone is to be forgotten first. An event that was trimmed is appended anew if it comes again.
 
         Raises:
             DatabaseUnavailable: the bus is down.
@@ -281,26 +301,34 @@ _INSERT_EVENTS = """
                                    data, place)
 """
 
-# octet_length knows the size of stored data without fetching it.
+# One row at least where the topic exists, so that its extent, the event at the place of the reader and what comes next are
+# of one instant. The columns after the offset are the fields of an event in their order. The one event is asked for by order
+# and limit so that the planner does not look through all ids while it knows nothing of the table. octet_length knows the size
+# of stored data without fetching it.
 _READ_EVENTS = """
-    SELECT "offset", id, source, type, time, subject, partition_key, causation_id, data_content_type, data
-    FROM (
-        SELECT *, sum(octet_length(data)) OVER (ORDER BY "offset" ROWS UNBOUNDED PRECEDING) AS bytes_so_far
+    SELECT first_offset, next_offset,
+           (SELECT id FROM events WHERE book = %s AND topic = %s AND "offset" BETWEEN %s AND %s
+            ORDER BY "offset" LIMIT 1) AS handled,
+           "offset", id, source, type, time, subject, partition_key, causation_id, data_content_type, data
+    FROM topics LEFT JOIN (
+        SELECT "offset", id, source, type, time, subject, partition_key, causation_id, data_content_type, data,
+               sum(octet_length(data)) OVER (ORDER BY "offset" ROWS UNBOUNDED PRECEDING) AS bytes_so_far
         FROM events
-        WHERE book = %(book)s AND topic = %(topic)s AND "offset" > %(after)s
+        WHERE book = %s AND topic = %s AND "offset" > %s
         ORDER BY "offset"
-        LIMIT %(limit)s
-    ) AS next_events
-    WHERE bytes_so_far - octet_length(data) < %(bytes)s
+        LIMIT %s
+    ) AS next_events ON bytes_so_far - octet_length(data) < %s
+    WHERE topics.book = %s AND topics.topic = %s
     ORDER BY "offset"
 """
 
-# LEAST passes over NULL: no consumer, or no event that is young enough to be kept.
+# LEAST passes over NULL: no consumer, or no event that is young enough to be kept. The event that a consumer has handled
+# last is kept: by it a bus that was set back is told from one that went on.
 _TRIMMABLE = """
     SELECT first_offset, LEAST(
         next_offset,
         first_offset + %(limit)s,
-        (SELECT min("offset") + 1 FROM consumers WHERE book = %(book)s AND topic = %(topic)s),
+        (SELECT min("offset") FROM consumers WHERE book = %(book)s AND topic = %(topic)s),
         (SELECT min("offset") FROM (
             SELECT "offset", appended_at FROM events
             WHERE book = %(book)s AND topic = %(topic)s
@@ -318,12 +346,18 @@ def _topic(event: Event) -> str:
     return event.topic
 
 
-def _require_end(topic: str, offset: int, extent: Extent) -> None:
-    if offset != extent.next_offset - 1:
+_AT_ONE_MOMENT = (
+    "bring the bus and the database of the consumer back to one moment: `latticebank restore` does so with all databases "
+    "(docs/operations.md)"
+)
+
+
+def _require_reach(topic: str, offset: int, extent: Extent) -> None:
+    if not extent.first_offset - 1 <= offset < extent.next_offset:
         raise EventsMissing(
             f"{topic} has the events from {extent.first_offset} up to, without, {extent.next_offset}; "
             f"none of them comes next after {offset}",
-            hint="find out what the bus has lost, then set the place of the consumer",
+            hint=_AT_ONE_MOMENT,
         )
 
 
@@ -339,17 +373,3 @@ def _columns(events: list[Event]) -> dict[str, Any]:
         "content_types": [event.data_content_type for event in events],
         "data": [event.data for event in events],
     }
-
-
-def _event(row: Row[Any]) -> Event:
-    return Event(
-        id=row.id,
-        source=row.source,
-        type=row.type,
-        time=row.time,
-        subject=row.subject,
-        partition_key=row.partition_key,
-        causation_id=row.causation_id,
-        data_content_type=row.data_content_type,
-        data=row.data,
-    )

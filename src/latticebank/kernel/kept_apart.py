@@ -1,13 +1,14 @@
 """What no restore of a database may take back: short lists of lines, in files outside of the databases.
 
 A list is kept in every one of its folders. Reading gives all lines of all of them, so a folder that was lost, or comes
-from an older time, takes nothing away.
+from an older time, takes nothing away. Whoever writes holds one lock in each folder, also while reading what a new list
+is made of: several processes may keep one list.
 """
 
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from latticebank.values.errors import BankError, Fault, InvalidValue
@@ -42,10 +43,10 @@ class KeptApart:
 
         """
         _require_line(line)
-        for path in self._paths:
-            with _locked(path) as descriptor:
-                _cut_torn_line(descriptor)
-                _write(descriptor, line + b"\n")
+        with self._locked():
+            for path in self._paths:
+                with _named(path):
+                    _append(path, line)
 
     def replace(self, lines: Sequence[bytes]) -> None:
         """Put these lines in the place of all others, in each folder whole or not at all.
@@ -54,19 +55,18 @@ class KeptApart:
             InvalidValue, KeptApartUnavailable: as `append`.
 
         """
-        for line in lines:
-            _require_line(line)
-        for path in self._paths:
-            with _locked(path.with_name(f"{path.name}.lock")):
-                draft = path.with_name(f"{path.name}.draft")
-                draft.unlink(missing_ok=True)
-                descriptor = os.open(draft, _OPEN | os.O_EXCL, 0o600)
-                try:
-                    _write(descriptor, b"".join(line + b"\n" for line in lines))
-                finally:
-                    os.close(descriptor)
-                draft.replace(path)
-                _sync(path.parent)
+        with self._locked():
+            self._replace(lines)
+
+    def revise(self, revised: Callable[[list[bytes]], Sequence[bytes]]) -> None:
+        """Put what `revised` makes of all lines in their place; from its reading to the writing nobody else writes.
+
+        Raises:
+            InvalidValue, KeptApartUnavailable: as `append`; and whatever `revised` raises, with nothing written.
+
+        """
+        with self._locked():
+            self._replace(revised(self.lines()))
 
     def lines(self) -> list[bytes]:
         """Return the lines of all folders in the order of the first that has them, each once; a torn last one is none.
@@ -86,23 +86,67 @@ class KeptApart:
             found |= dict.fromkeys(line for line in content.split(b"\n")[:-1] if line)
         return list(found)
 
+    def _replace(self, lines: Sequence[bytes]) -> None:
+        for line in lines:
+            _require_line(line)
+        for path in self._paths:
+            with _named(path):
+                _replace(path, b"".join(line + b"\n" for line in lines))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the list in all of its folders: in one order, so that no two writers wait for each other, each once."""
+        with ExitStack() as held:
+            for path in sorted({os.path.realpath(path.with_name(f"{path.name}.lock")) for path in self._paths}):
+                held.enter_context(_locked(Path(path)))
+            yield
+
 
 @contextmanager
-def _locked(path: Path) -> Iterator[int]:
-    """Open a file that is made if need be, for one process at a time."""
+def _named(path: Path) -> Iterator[None]:
+    """Give what a file does to us the name of the bank for it."""
     try:
-        made = not path.exists()
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, _OPEN, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield descriptor
-        finally:
-            os.close(descriptor)
-        if made:
-            _sync(path.parent)
+        yield
     except OSError as error:
         raise _unavailable(path, error) from error
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a file that is made if need be, for one writer at a time; nothing is ever put in its place."""
+    with _named(path):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, _OPEN, 0o600)
+    try:
+        with _named(path):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _append(path: Path, line: bytes) -> None:
+    made = not path.exists()
+    descriptor = os.open(path, _OPEN, 0o600)
+    try:
+        _cut_torn_line(descriptor)
+        _write(descriptor, line + b"\n")
+    finally:
+        os.close(descriptor)
+    if made:
+        _sync(path.parent)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    draft = path.with_name(f"{path.name}.draft")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, _OPEN | os.O_EXCL, 0o600)
+    try:
+        _write(descriptor, content)
+    finally:
+        os.close(descriptor)
+    draft.replace(path)
+    _sync(path.parent)
 
 
 def _cut_torn_line(descriptor: int) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from latticebank.verify.signatures import is_signed
 from latticebank.verify.strict import Fault, Findings, parse
 
-MAX_NOTE_BYTES = 262_144
+MAX_NOTE_BYTES = 65_536
 ED25519, ED25519_COSIGNATURE, ML_DSA_44_COSIGNATURE = 0x01, 0x04, 0x06
 _KINDS = {ED25519: ("Ed25519", 32), ED25519_COSIGNATURE: ("Ed25519", 32), ML_DSA_44_COSIGNATURE: ("ML-DSA-44", 1312)}
 _MAX_LINES, _MAX_SIGNATURES = 1_000, 64

@@ -1,6 +1,7 @@
 """`latticebank verify`, and `python -m latticebank.verify`: what is verified together, and what is told of it.
 
-Exit codes: 0 sound, 1 a fault, 2 wrong use, 3 nothing is wrong, and not all that was asked could be shown.
+Exit codes: 0 sound, 1 a fault, 2 wrong use, 3 nothing is wrong, and not all that was asked could be shown, 74 what was found
+cannot be written, 130 nobody reads it.
 """
 
 import json
@@ -8,6 +9,7 @@ import os
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
@@ -19,7 +21,7 @@ from latticebank.verify.openings import verify_openings
 from latticebank.verify.receipt import verify_receipt
 from latticebank.verify.strict import Fault, Findings, parse
 
-SOUND, FAULTY, WRONG_USE, NOT_SHOWN = 0, 1, 2, 3
+SOUND, FAULTY, WRONG_USE, NOT_SHOWN, NOT_WRITTEN = 0, 1, 2, 3, 74
 _VERDICTS = {SOUND: "SOUND", FAULTY: "NOT SOUND", NOT_SHOWN: "NOTHING IS WRONG, AND NOT ALL WAS SHOWN"}
 _MAX_FILE_BYTES = 8_388_608
 
@@ -49,7 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--log", type=Path, help="the folder of a log that shows checkpoints to be consistent")
     parser.add_argument("--proof", type=Path, help="a consistency proof for two checkpoints")
     parser.add_argument("--json", action="store_true", dest="as_json", help="write JSON")
-    return run(Wanted(**vars(parser.parse_args(arguments))))
+    if sys.stdout is None:
+        sys.stderr.write("Standard output is closed.\n")
+        return NOT_WRITTEN
+    try:
+        given = parser.parse_args(arguments)
+    except SystemExit as end:  # of wrong use, and of help, which argparse takes for written
+        sys.exit(_write("", sys.stdout, sys.stderr) or end.code)
+    return run(Wanted(**vars(given)))
 
 
 def run(wanted: Wanted, out: TextIO | None = None, err: TextIO | None = None) -> int:
@@ -58,22 +67,44 @@ def run(wanted: Wanted, out: TextIO | None = None, err: TextIO | None = None) ->
     try:
         found = _verify(wanted)
     except WrongUse as wrong:
-        err.write(f"{_plain(str(wrong))}\n")
-        return WRONG_USE
+        return _refuse(str(wrong), err, WRONG_USE)
     except OSError as error:
-        err.write(f"{_plain(str(error.filename))}: it cannot be read: {error.strerror}\n")
-        return WRONG_USE
+        return _refuse(f"{error.filename}: it cannot be read: {error.strerror}", err, WRONG_USE)
     code = NOT_SHOWN if any(each.not_shown for each in found) else SOUND
     code = FAULTY if any(each.faults for each in found) else code
     if wanted.as_json:
         subjects = [asdict(each) for each in found]
-        out.write(json.dumps({"verdict": _VERDICTS[code].lower(), "subjects": subjects}, indent=2) + "\n")
-        return code
-    for each in found:
-        out.write(f"{each.kind} {_plain(each.subject)}\n")
-        told = {"holds": each.checked, "note": each.noticed, "not shown": each.not_shown, "FAULT": each.faults}
-        out.writelines(f"  {word:9}  {_plain(line)}\n" for word, lines in told.items() for line in lines)
-    out.write(f"{_VERDICTS[code]}\n")
+        text = json.dumps({"verdict": _VERDICTS[code].lower(), "subjects": subjects}, indent=2) + "\n"
+    else:
+        text = "".join(map(_in_words, found)) + f"{_VERDICTS[code]}\n"
+    return _write(text, out, err) or code
+
+
+def _in_words(found: Findings) -> str:
+    told = {"holds": found.checked, "note": found.noticed, "not shown": found.not_shown, "FAULT": found.faults}
+    lines = [f"  {word:9}  {_plain(line)}\n" for word, lines in told.items() for line in lines]
+    return "".join([f"{found.kind} {_plain(found.subject)}\n", *lines])
+
+
+def _write(text: str, out: TextIO, err: TextIO) -> int:
+    """Write a text and return 0, or 74 where that cannot be done; BrokenPipeError where nobody reads it."""
+    try:
+        out.write(text)
+        out.flush()
+    except OSError as error:
+        # What is left in the stream is thrown away: else Python tries again when it ends, and ends with another code.
+        with suppress(OSError), Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), out.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise
+        return _refuse(f"Standard output cannot be written: {error.strerror}", err, NOT_WRITTEN)
+    return SOUND
+
+
+def _refuse(why: str, err: TextIO, code: int) -> int:
+    """Say why there is no verdict; the code says it also where that cannot be written."""
+    with suppress(OSError):
+        err.write(f"{_plain(why)}\n")
     return code
 
 

@@ -59,13 +59,13 @@ class Counter(Branch):
 
     async def is_open(self) -> None:
         """Wait until identity has its keys."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await self.ask("GET", "/api/security/info")).status != 200:  # noqa: ASYNC110 - nobody rings
                 await asyncio.sleep(0.01)
 
     async def is_settled(self) -> None:
         """Wait until nothing is unsettled, whoever takes it up: the test or the worker of the bank."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while self.payments_rows("SELECT 1 FROM unsettled"):
                 await self.service.recovery.step()
                 await asyncio.sleep(0.02)

@@ -1,4 +1,4 @@
-"""A process that imports a file and tells how far it is, to be killed: database URL, folder, mapping, file."""
+"""A process that imports a file, tells how far it is, and goes on at a word: database URL, folder, mapping, file."""
 
 import asyncio
 import sys
@@ -12,6 +12,7 @@ from tests.banking.takeover.banks import ledger_of
 def tell(phase: Phase, done: int, total: int) -> None:
     sys.stderr.write(f"{phase.name} {done} {total}\n")
     sys.stderr.flush()
+    sys.stdin.readline()
 
 
 async def main(url: str, folder: str, mapping: str, file: str) -> None:

@@ -66,7 +66,10 @@ async def test_kills_at_any_moment_change_nothing_of_the_books(
 
 
 def _kill_at(moment: str, url: str, folder: Path, mapping: Path, file: Path) -> str:
-    """Start an import, kill it within a tenth of a second of this moment, and return the phase it was in."""
+    """Start an import, kill it within a tenth of a second of this moment, and return the phase it was in.
+
+    It waits for a word whenever it tells how far it is, so that no slow machine has it end before it is killed.
+    """
     program = [
         sys.executable,
         "-m",
@@ -75,10 +78,15 @@ def _kill_at(moment: str, url: str, folder: Path, mapping: Path, file: Path) -> 
         *map(str, (folder, mapping, file)),
     ]
     phase = ""
-    with subprocess.Popen(program, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        program, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
         assert process.stderr is not None
         for line in process.stderr:
             phase = line.split()[0]
+            process.stdin.write("on\n")
+            process.stdin.flush()
             if line.startswith(moment):
                 time.sleep(random.random() / 10)
                 process.kill()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psycopg
 
 from latticebank.bank import SERVICES, compose, open_context
 from latticebank.crypto.checkpoints import Checkpoint, open_checkpoint
@@ -68,7 +69,7 @@ class Hall(Counter):
 
     async def integrated(self) -> Checkpoint:
         """Wait until all that was published to the outboxes so far is in the published log."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await self._waits():  # noqa: ASYNC110 - nobody rings
                 await asyncio.sleep(0.02)
         return await self.checkpoint()
@@ -97,6 +98,14 @@ class Hall(Counter):
             if record["kind"] == kind and all(record.get(name) == fact for name, fact in facts.items())
         ]
 
+    async def measured(self, name: str) -> float:
+        """What Prometheus sees of a number, once it is not 0."""
+        registry = self.bank.context.metrics.registry
+        async with asyncio.timeout(60):
+            while not (value := registry.get_sample_value(name)):  # noqa: ASYNC110 - nobody rings
+                await asyncio.sleep(0.05)
+        return value
+
     async def auditor(self) -> Person:
         """Olga the auditor."""
         anna, axel = await self.first_admins()
@@ -119,6 +128,16 @@ def bundle(content: bytes) -> list[bytes]:
 def root(leaves: list[bytes]) -> bytes:
     """The root of the tree over leaves."""
     return root_of([leaf_hash(leaf) for leaf in leaves])
+
+
+def old_copy(url: str) -> str:
+    """A copy of a database as it is now, of a bank that is closed."""
+    server, _, name = url.rpartition("/")
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        connection.execute(f'DROP DATABASE IF EXISTS "{name}_old" WITH (FORCE)'.encode())
+        connection.execute(f'CREATE DATABASE "{name}_old" TEMPLATE "{name}"'.encode())
+    return f"{url}_old"
 
 
 @asynccontextmanager

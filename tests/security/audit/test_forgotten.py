@@ -18,7 +18,7 @@ async def test_a_log_that_was_forgotten_stands_still_and_the_next_names_it_witho
     with pytest.raises(LogHalted):
         await hall.log.status._standing.examine()
     begun = await begin_anew(base.database, base.book, base.bank, base.kept, base.now())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not hall.rows("SELECT 1 FROM checkpoints WHERE log = 2", database="audit"):  # noqa: ASYNC110 - nobody rings
             await asyncio.sleep(0.05)
     first = (await hall.records())[0]

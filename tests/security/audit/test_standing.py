@@ -8,6 +8,7 @@ import msgspec
 import psycopg
 import pytest
 
+from latticebank.crypto.checkpoints import Checkpoint
 from latticebank.kernel.events import Event
 from latticebank.kernel.kept_apart import KeptApart
 from latticebank.kernel.transports import ServiceUnavailable
@@ -21,9 +22,11 @@ from latticebank.security.audit.model.standing import (
 )
 from latticebank.security.audit.service.beginning import LogStillSound, begin_anew
 from latticebank.security.audit.service.foundation import PUBLISHED
+from latticebank.security.audit.service.standing import Standing
+from latticebank.security.audit.store.tree import Log
 from tests.banking.payments.counter import ok
 from tests.clocks import MovingClock
-from tests.security.audit.hall import Hall, open_hall, root
+from tests.security.audit.hall import Hall, old_copy, open_hall, root
 from tests.security.identity.people import said
 
 
@@ -37,26 +40,29 @@ async def status(hall: Hall) -> dict[str, object]:
 
 async def halted(hall: Hall) -> None:
     """Wait until the log stands still; it never became ready."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await status(hall))["refusal"] is None:  # noqa: ASYNC110 - nobody rings
             await asyncio.sleep(0.05)
     assert not hall.log.status._standing.ready.is_set()
+
+
+async def failure(caplog: pytest.LogCaptureFixture, of: str = "") -> None:
+    """Wait until work in the background, by its name, fails once more than it has."""
+
+    def failures() -> int:
+        told = (record for record in caplog.records if record.name == "latticebank.kernel.worker")
+        return sum(of in record.getMessage() for record in told)
+
+    before = failures()
+    async with asyncio.timeout(60):
+        while failures() == before:  # noqa: ASYNC110 - nobody rings
+            await asyncio.sleep(0.02)
 
 
 async def grow(hall: Hall) -> int:
     """Let something happen, and return the size of the published log after it."""
     await hall.open("EUR")
     return (await hall.integrated()).size
-
-
-async def old_copy(postgres_url: str, url: str) -> str:
-    """A copy of a database as it is now."""
-    name = url.rpartition("/")[2]
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
-        connection.execute(f'DROP DATABASE IF EXISTS "{name}_old" WITH (FORCE)'.encode())
-        connection.execute(f'CREATE DATABASE "{name}_old" TEMPLATE "{name}"'.encode())
-    return f"{url}_old"
 
 
 async def test_what_is_signed_was_remembered_outside_of_the_database(hall: Hall, tmp_path: Path) -> None:
@@ -72,8 +78,7 @@ async def test_a_log_from_an_old_backup_stands_still_and_says_how_to_go_on(
     async with open_hall(urls, tmp_path / "bank", clock) as hall:
         await hall.is_open()
         size = await grow(hall)
-        postgres_url = urls["audit"].rpartition("/")[0] + "/postgres"
-    older = await old_copy(postgres_url, urls["audit"])
+    older = old_copy(urls["audit"])
     async with open_hall(urls, tmp_path / "bank", clock) as hall:
         await hall.is_open()
         assert await grow(hall) > size
@@ -92,7 +97,9 @@ async def test_a_log_from_an_old_backup_stands_still_and_says_how_to_go_on(
         assert "begin-anew" in str(caught.value.hint)
 
 
-async def test_other_leaves_under_a_published_size_are_a_fork(hall: Hall, tmp_path: Path) -> None:
+async def test_other_leaves_under_a_published_size_are_a_fork(
+    hall: Hall, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     size = await grow(hall)
     said_before = Remembered("bank.test/log", size, "00" * 32)
     KeptApart([tmp_path / "bank" / "kept"], PUBLISHED).replace([line_of(said_before)])
@@ -101,7 +108,7 @@ async def test_other_leaves_under_a_published_size_are_a_fork(hall: Hall, tmp_pa
         await standing.examine()
     before = hall.rows("SELECT size FROM logs", database="audit")
     await hall.open("EUR")
-    await asyncio.sleep(0.6)
+    await failure(caplog, "latticebank.ledger")
     assert hall.rows("SELECT size FROM logs", database="audit") == before
 
 
@@ -121,10 +128,11 @@ async def test_a_database_that_is_set_back_under_a_running_bank_is_noticed_befor
             database="audit",
         )
     await hall.open("EUR")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await status(hall))["refusal"] is None:  # noqa: ASYNC110 - nobody rings
             await asyncio.sleep(0.05)
-    await asyncio.sleep(0.5)
+    with pytest.raises(LogHalted):
+        await hall.log.background._publish()
     [(size, shown)] = hall.rows("SELECT size, (SELECT size FROM checkpoints) FROM logs", database="audit")
     assert shown <= size < published
 
@@ -147,11 +155,11 @@ async def test_a_new_log_begins_by_naming_the_last_word_of_the_old_one(hall: Hal
         await begin_anew(base.database, base.book, base.bank, base.kept, base.now())
     begun = await begin_anew(base.database, base.book, base.bank, base.kept, base.now(), though_sound=True)
     assert begun.origin == "bank.test/log/2"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not hall.rows("SELECT 1 FROM checkpoints WHERE log = 2", database="audit"):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     await hall.open("EUR")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await status(hall))["waiting"] or (await status(hall))["size"] == 1:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     first, *others = await hall.records()
@@ -198,16 +206,26 @@ async def test_tiles_changed_past_the_guards_are_noticed_before_anything_is_appe
         assert hall.rows("SELECT size FROM logs", database="audit") == [(size,)]
 
 
-async def test_every_step_of_the_log_can_be_broken_off(hall: Hall) -> None:
+async def test_every_step_of_the_log_can_be_broken_off(hall: Hall, caplog: pytest.LogCaptureFixture) -> None:
     ada, bob = await hall.customer("ada", "500.00"), await hall.customer("bob")
     views = []
     for table in ("openings", "tiles", "bundles", "spans", "checkpoints", "consumer_offsets"):
         with hall.out_of_order("audit", table):
             views.append(ok(await hall.pay(ada, bob, "1.00")))
-            await asyncio.sleep(0.3)
+            await hall.register(f"friend-{table.replace('_', '-')}")
+            await failure(caplog)
     checkpoint = await hall.integrated()
     assert sorted(each["payment"] for each in await hall.kinds("payment.posted")) == sorted(v["id"] for v in views)
     assert root(await hall.leaves(checkpoint.size)) == checkpoint.root
+
+
+async def unhealthy(hall: Hall) -> str | None:
+    """What the health of the bank hears of what the log takes in; None if all is well."""
+    try:
+        await hall.log.intake.check()
+    except ServiceUnavailable as why:
+        return why.detail
+    return None
 
 
 async def test_an_event_that_the_log_does_not_know_stops_its_topic_and_is_seen(hall: Hall) -> None:
@@ -219,13 +237,33 @@ async def test_an_event_that_the_log_does_not_know_stops_its_topic_and_is_seen(h
     await hall.log.foundation.bus.append([event])
     ada, bob = await hall.customer("ada"), await hall.customer("bob")
     ok(await hall.pay(ada, bob))
-    async with asyncio.timeout(20):
-        while hall.log.intake._failures.get("latticebank.payments", 0) < 8:  # noqa: ASYNC110 - nobody rings
+    async with asyncio.timeout(60):
+        while (why := await unhealthy(hall)) is None:  # noqa: ASYNC110 - nobody rings
             await asyncio.sleep(0.05)
-    with pytest.raises(ServiceUnavailable, match=r"latticebank\.payments"):
-        await hall.log.intake.check()
+    assert "latticebank.payments" in why
     assert await hall.kinds("payment.posted") == []
     assert await hall.kinds("user.registered", user=str(ada.user))
+
+
+async def test_processes_that_remember_at_once_forget_nothing(hall: Hall, tmp_path: Path) -> None:
+    processes = [Standing(hall.log.foundation) for _ in range(3)]
+    log = Log(7, "bank.test/log/7", 100, b"")
+    remembering = [
+        processes[size % 3].remember(log, Checkpoint(log.origin, size, size.to_bytes(32))) for size in range(1, 101)
+    ]
+    refused = [each for each in await asyncio.gather(*remembering, return_exceptions=True) if each is not None]
+    assert {type(each) for each in refused} <= {LogHalted}, "whoever is told late of a larger tree signs nothing"
+    assert [each.size for each in kept(tmp_path / "bank") if each.origin == log.origin] == [100]
+
+
+async def test_no_tree_is_signed_below_or_against_what_another_process_remembers(hall: Hall) -> None:
+    one, other = Standing(hall.log.foundation), Standing(hall.log.foundation)
+    log = Log(7, "bank.test/log/7", 100, b"")
+    await one.remember(log, Checkpoint(log.origin, 100, b"1" * 32))
+    await other.remember(log, Checkpoint(log.origin, 100, b"1" * 32))
+    for size, root_ in ((99, b"0" * 32), (100, b"2" * 32)):
+        with pytest.raises(LogHalted):
+            await other.remember(log, Checkpoint(log.origin, size, root_))
 
 
 def test_the_furthest_word_counts_whichever_folder_has_it() -> None:

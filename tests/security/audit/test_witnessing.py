@@ -2,92 +2,32 @@
 
 import asyncio
 import shutil
-import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from secrets import token_bytes
 from typing import Any
 
 import psycopg
 import pytest
-import uvicorn
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
 
-from latticebank.crypto.checkpoints import Checkpoint, CosignerKey, LogKey, cosigned_at
-from latticebank.crypto.log_policy import parse_policy
-from latticebank.crypto.notes import parse_note
+from latticebank.crypto.checkpoints import Checkpoint, CosignerKey, LogKey, cosigned_at, open_checkpoint
+from latticebank.crypto.errors import MalformedNote
+from latticebank.crypto.log_policy import NamedWitness
+from latticebank.crypto.notes import ED25519_COSIGNATURE, MAX_SIGNATURES, NoteKey, parse_note
+from latticebank.crypto.tiles import MAX_SIZE
 from latticebank.kernel.settings import InvalidSettings
-from latticebank.values.clock import SystemClock
-from latticebank.witness.api import witness_app
-from latticebank.witness.cosigning import Witness
-from latticebank.witness.record import Record
+from latticebank.security.audit.model.standing import LogHalted
+from latticebank.security.audit.service.witness import ROUND_SECONDS, Witness
+from latticebank.security.audit.service.witnessing import how_many_fit
+from latticebank.verify.checkpoint import parse_note as verifiers_note
+from latticebank.verify.checkpoint import parse_policy as verifiers_policy
+from latticebank.verify.checkpoint import verify_checkpoint
+from latticebank.verify.strict import Fault as VerifiersFault
+from latticebank.verify.strict import Findings
 from tests.clocks import MovingClock
 from tests.security.audit.hall import Hall, open_hall
+from tests.security.audit.outsiders import WITNESS, Ditherer, Founding, Liar, Outsider, Stutterer
+from tests.security.audit.outsiders import founded as founded
 from tests.security.identity.people import said
-
-NAME = "witness.example/w1"
-
-
-class Outsider:
-    """A witness that somebody else runs, at an address that stays its own."""
-
-    def __init__(self, folder: Path, log_policy: bytes) -> None:
-        self.key = CosignerKey.from_seed(NAME, token_bytes(32))
-        self._folder = folder
-        self._policy = parse_policy(log_policy)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-
-    @property
-    def policy(self) -> str:
-        """The line by which a bank knows it."""
-        return f"witness w1 {self.key.note_key().vkey()} http://127.0.0.1:{self.port}\nquorum w1\n"
-
-    @asynccontextmanager
-    async def awake(self) -> AsyncIterator[None]:
-        """Let it answer."""
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        witness = Witness(self._policy, self.key, Record(self._folder), SystemClock())
-        async with served(witness_app(witness), self.port):
-            yield
-
-
-class Liar(Outsider):
-    """Whoever answers in the place of a witness."""
-
-    @asynccontextmanager
-    async def claiming(self, status: int, body: str, shown: bytes | None = None) -> AsyncIterator[None]:
-        """Answer every checkpoint like this, and show this as the latest one."""
-
-        async def answer(_: Request) -> Response:
-            return PlainTextResponse(body, status)
-
-        async def show(_: Request) -> Response:
-            return PlainTextResponse("nothing", 404) if shown is None else Response(shown)
-
-        app = Starlette(routes=[Route("/add-checkpoint", answer, methods=["POST"]), Route("/{hash}/checkpoint", show)])
-        async with served(app, self.port):
-            yield
-
-
-@asynccontextmanager
-async def served(app: Starlette, port: int) -> AsyncIterator[None]:
-    """Serve an application on this machine."""
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, lifespan="off"))
-    running = asyncio.create_task(server.serve())
-    async with asyncio.timeout(10):
-        while not server.started:  # noqa: ASYNC110 - nobody rings
-            await asyncio.sleep(0.01)
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        await running
 
 
 async def status(hall: Hall) -> dict[str, Any]:
@@ -99,27 +39,26 @@ async def grow(hall: Hall) -> int:
     return (await hall.integrated()).size
 
 
-async def cosigned(hall: Hall, outsider: Outsider) -> bool:
-    note = parse_note((await hall.read("/checkpoint")).body)
-    return cosigned_at(note, outsider.key.note_key()) is not None
+async def signatures(hall: Hall, outsider: Outsider) -> list[bytes]:
+    """What the newest checkpoint has by the key of a witness; all of it verifies."""
+    note, key = parse_note((await hall.read("/checkpoint")).body), outsider.key.note_key()
+    assert (cosigned_at(note, key) is not None) == bool(note.signatures_of(key))
+    return note.signatures_of(key)
+
+
+async def cosigned(hall: Hall, *outsiders: Outsider) -> None:
+    """Wait until the newest checkpoint has the cosignature of each of these witnesses."""
+    async with asyncio.timeout(60):
+        while not all([await signatures(hall, each) for each in outsiders]):  # noqa: ASYNC110 - nobody rings
+            await asyncio.sleep(0.02)
 
 
 async def refusal(hall: Hall) -> str:
     """What the log says once it stands still."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (told := (await status(hall))["refusal"]) is None:  # noqa: ASYNC110 - nobody rings
             await asyncio.sleep(0.05)
     return str(told)
-
-
-async def founded(urls: dict[str, str], clock: MovingClock, folder: Path, kind: type[Outsider] = Outsider) -> Outsider:
-    """Open a bank for the first time, and return a witness that knows its log."""
-    async with open_hall(urls, folder / "bank", clock) as hall:
-        await hall.is_open()
-        await grow(hall)
-        outsider = kind(folder / "witness", (await hall.read("/policy")).body)
-    (folder / "witnesses").write_text(outsider.policy)
-    return outsider
 
 
 def forget(folder: Path) -> None:
@@ -137,41 +76,38 @@ def copied(urls: dict[str, str], name: str) -> dict[str, str]:
 
 
 async def test_what_is_published_carries_the_cosignature(
-    urls: dict[str, str], clock: MovingClock, tmp_path: Path
+    urls: dict[str, str], clock: MovingClock, tmp_path: Path, founded: Founding
 ) -> None:
-    outsider = await founded(urls, clock, tmp_path)
+    [outsider] = await founded(Outsider)
     async with outsider.awake(), open_hall(urls, tmp_path / "bank", clock, witnesses=tmp_path / "witnesses") as hall:
         await hall.is_open()
         size = await grow(hall)
-        assert await cosigned(hall, outsider)
+        await cosigned(hall, outsider)
         [witness] = (await status(hall))["witnesses"]
-        assert witness == {"name": NAME, "size": size, "trouble": None}
-        assert NAME in (await hall.read("/policy")).body.decode()
+        assert witness == {"name": WITNESS, "size": size, "trouble": None}
+        assert WITNESS in (await hall.read("/policy")).body.decode()
 
 
 async def test_the_bank_goes_on_without_a_silent_witness_which_cosigns_when_it_is_back(
-    urls: dict[str, str], clock: MovingClock, tmp_path: Path
+    urls: dict[str, str], clock: MovingClock, tmp_path: Path, founded: Founding
 ) -> None:
-    outsider = await founded(urls, clock, tmp_path)
+    [outsider] = await founded(Outsider)
     async with open_hall(urls, tmp_path / "bank", clock, witnesses=tmp_path / "witnesses") as hall:
         await hall.is_open()
         await grow(hall)
-        assert not await cosigned(hall, outsider)
+        assert not await signatures(hall, outsider)
         [witness] = (await status(hall))["witnesses"]
         assert witness["trouble"]
         async with outsider.awake():
-            hall.log.witnessing.witnesses[0]._rests_until = 0.0
-            async with asyncio.timeout(10):
-                while not await cosigned(hall, outsider):  # noqa: ASYNC110 - nobody rings
-                    await asyncio.sleep(0.05)
+            await cosigned(hall, outsider)
         [witness] = (await status(hall))["witnesses"]
         assert witness["trouble"] is None
 
 
 async def test_a_witness_remembers_what_a_restored_bank_has_forgotten(
-    urls: dict[str, str], clock: MovingClock, tmp_path: Path
+    urls: dict[str, str], clock: MovingClock, tmp_path: Path, founded: Founding
 ) -> None:
-    outsider = await founded(urls, clock, tmp_path)
+    [outsider] = await founded(Outsider)
     older = copied(urls, "older")
     async with outsider.awake():
         async with open_hall(urls, tmp_path / "bank", clock, witnesses=tmp_path / "witnesses") as hall:
@@ -191,9 +127,9 @@ async def test_a_witness_remembers_what_a_restored_bank_has_forgotten(
 
 
 async def test_a_witness_refuses_a_fork_and_the_log_stands_still(
-    urls: dict[str, str], clock: MovingClock, tmp_path: Path
+    urls: dict[str, str], clock: MovingClock, tmp_path: Path, founded: Founding
 ) -> None:
-    outsider = await founded(urls, clock, tmp_path)
+    [outsider] = await founded(Outsider)
     older = copied(urls, "forked")
     async with outsider.awake(), open_hall(urls, tmp_path / "bank", clock, witnesses=tmp_path / "witnesses") as hall:
         await hall.is_open()
@@ -209,7 +145,8 @@ async def test_a_witness_refuses_a_fork_and_the_log_stands_still(
         assert "are not those that were published" in await refusal(hall)
         published = hall.rows("SELECT max(size) FROM checkpoints", database="audit")
         await hall.open("EUR")
-        await asyncio.sleep(0.5)
+        with pytest.raises(LogHalted):
+            await hall.log.background._publish()
         assert hall.rows("SELECT max(size) FROM checkpoints", database="audit") == published
 
 
@@ -219,9 +156,9 @@ async def test_a_witness_refuses_a_fork_and_the_log_stands_still(
     ids=["a large size", "no size", "a fork", "no cosignature", "an error"],
 )
 async def test_a_word_without_the_logs_own_signatures_stops_nothing(
-    urls: dict[str, str], clock: MovingClock, tmp_path: Path, status_code: int, body: str
+    urls: dict[str, str], clock: MovingClock, tmp_path: Path, founded: Founding, status_code: int, body: str
 ) -> None:
-    outsider = await founded(urls, clock, tmp_path, Liar)
+    [outsider] = await founded(Liar)
     other = LogKey.generate().sign(Checkpoint("bank.test/log", 9_000_000, b"\x07" * 32), clock.now())
     assert isinstance(outsider, Liar)
     async with (
@@ -232,33 +169,150 @@ async def test_a_word_without_the_logs_own_signatures_stops_nothing(
         size = await grow(hall)
         told = await status(hall)
         assert (told["refusal"], told["published_size"]) == (None, size)
-        assert told["witnesses"][0]["trouble"]
+        async with asyncio.timeout(60):
+            while (await status(hall))["witnesses"][0]["trouble"] is None:  # noqa: ASYNC110 - nobody rings
+                await asyncio.sleep(0.02)
 
 
 async def test_a_bank_that_died_before_it_published_what_was_cosigned_goes_on(
-    urls: dict[str, str], clock: MovingClock, tmp_path: Path
+    urls: dict[str, str], clock: MovingClock, tmp_path: Path, founded: Founding
 ) -> None:
-    outsider = await founded(urls, clock, tmp_path)
+    [outsider] = await founded(Outsider)
     async with outsider.awake():
         async with open_hall(urls, tmp_path / "bank", clock, witnesses=tmp_path / "witnesses") as hall:
             await hall.is_open()
-            await grow(hall)
+            size = await grow(hall)
             # The database refuses what is to be published: the witness has cosigned it by then.
-            with hall.out_of_order("audit", "checkpoints"):
-                await hall.open("EUR")
-                await asyncio.sleep(1)
+            hall.write(
+                "CREATE TRIGGER refused BEFORE INSERT OR UPDATE ON checkpoints "
+                "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_log()",
+                database="audit",
+            )
+            await hall.open("EUR")
+            async with asyncio.timeout(60):
+                while outsider.knows() <= size:  # noqa: ASYNC110 - nobody rings
+                    await asyncio.sleep(0.02)
+        assert hall.rows("SELECT max(size) FROM checkpoints", database="audit") == [(size,)]
+        hall.write("DROP TRIGGER refused ON checkpoints", database="audit")
         async with open_hall(urls, tmp_path / "bank", clock, witnesses=tmp_path / "witnesses") as hall:
             await hall.is_open()
             await grow(hall)
             assert (await status(hall))["refusal"] is None
-            assert await cosigned(hall, outsider)
+            await cosigned(hall, outsider)
 
 
-@pytest.mark.parametrize("address", ["", " nonsense", " http://[::1", " ftp://witness.example"])
+async def test_what_a_witness_says_twice_or_for_others_is_taken_over_once(
+    urls: dict[str, str], clock: MovingClock, tmp_path: Path, founded: Founding
+) -> None:
+    [stutterer] = await founded(Stutterer)
+    async with stutterer.awake(), open_hall(urls, tmp_path / "bank", clock, witnesses=tmp_path / "witnesses") as hall:
+        await hall.is_open()
+        size = await grow(hall)
+        await cosigned(hall, stutterer)
+        note, policy = (await hall.read("/checkpoint")).body, (await hall.read("/policy")).body
+    assert len(parse_note(note).signatures) == 3, "two keys of the log, and that of the witness"
+    findings = Findings("the checkpoint", "checkpoint")
+    assert verify_checkpoint(note, verifiers_policy(policy), findings).size == size
+    assert any(WITNESS in line for line in findings.checked)
+
+
+async def test_two_keys_of_one_name_are_two_witnesses(
+    urls: dict[str, str], clock: MovingClock, tmp_path: Path, founded: Founding
+) -> None:
+    one, other = await founded(Outsider, Outsider)
+    async with (
+        one.awake(),
+        other.awake(),
+        open_hall(urls, tmp_path / "bank", clock, witnesses=tmp_path / "witnesses") as hall,
+    ):
+        await hall.is_open()
+        await grow(hall)
+        await cosigned(hall, one, other)
+
+
+async def test_a_witness_that_thinks_holds_up_neither_the_log_nor_another_and_is_heard_when_it_has_thought(
+    urls: dict[str, str], clock: MovingClock, tmp_path: Path, founded: Founding
+) -> None:
+    ditherer, prompt = await founded(Ditherer, Outsider)
+    assert isinstance(ditherer, Ditherer)
+    async with (
+        ditherer.awake(),
+        prompt.awake(),
+        open_hall(urls, tmp_path / "bank", clock, witnesses=tmp_path / "witnesses") as hall,
+    ):
+        await hall.is_open()
+        first = await grow(hall)
+        await ditherer.asked.wait()
+        # It has not answered, and does not before the test says so: other sizes are published and cosigned meanwhile.
+        assert await grow(hall) > first
+        await cosigned(hall, prompt)
+        assert not await signatures(hall, ditherer)
+        ditherer.may_answer.set()
+        await cosigned(hall, ditherer, prompt)
+        assert [len(await signatures(hall, each)) for each in (ditherer, prompt)] == [1, 1]
+        assert {each["trouble"] for each in (await status(hall))["witnesses"]} == {None}
+
+
+def test_a_log_that_grows_passes_by_who_was_late_and_one_that_rests_asks_it() -> None:
+    key = CosignerKey.from_seed(WITNESS, token_bytes(32)).note_key()
+    witness = Witness(NamedWitness("w1", key, "http://127.0.0.1:1"), "http://127.0.0.1:1")
+
+    def free() -> tuple[bool, bool, bool]:
+        return witness.is_free(growing=True), witness.is_free(growing=False), witness.prompt
+
+    assert free() == (True, True, True)
+    witness.cosigned(ROUND_SECONDS + 0.1)
+    assert free() == (False, True, False)
+    witness.cosigned(0.01)
+    assert free() == (True, True, True)
+    witness.failed("it does not answer")
+    assert free() == (False, False, False)
+
+
+@pytest.mark.parametrize("name", ["w.example/w", "a-name-as-long-as-they-come.example/" + "w" * 200])
+def test_as_many_witnesses_fit_as_a_checkpoint_of_the_bank_has_room_for(clock: MovingClock, name: str) -> None:
+    keys = [CosignerKey.from_seed(f"{name}{number:02}", token_bytes(32)) for number in range(30)]
+    fitting = how_many_fit("bank.test", [key.note_key() for key in keys])
+    assert fitting == 19 if len(name) < 20 else fitting < 19
+    log = LogKey.generate()
+    largest = Checkpoint("bank.test/log/32767", MAX_SIZE, b"\x07" * 32)
+    note = log.sign(largest, clock.now())
+    for key in keys[:fitting]:
+        note += key.cosign(largest, clock.now()).encode()
+    assert open_checkpoint(note, log.note_keys(largest.origin)) == largest
+    assert verifiers_note(note)[1]
+    note += keys[fitting].cosign(largest, clock.now()).encode()
+    with pytest.raises(MalformedNote):
+        parse_note(note)
+    with pytest.raises(VerifiersFault):
+        verifiers_note(note)
+
+
+def test_no_more_cosignatures_fit_than_a_note_may_have_signatures() -> None:
+    keys = [NoteKey.of(f"w{number}.example", ED25519_COSIGNATURE, token_bytes(32)) for number in range(80)]
+    assert how_many_fit("bank.test", keys) == MAX_SIGNATURES - 2
+    assert how_many_fit("bank.test", keys[:3]) == 3
+    assert how_many_fit("bank.test", []) == 0
+
+
+async def test_more_witnesses_than_fit_keep_the_bank_closed(
+    urls: dict[str, str], clock: MovingClock, tmp_path: Path
+) -> None:
+    keys = [CosignerKey.from_seed(f"w{number}.example/w", token_bytes(32)).note_key() for number in range(20)]
+    lines = [f"witness w{number} {key.vkey()} http://w{number}.example" for number, key in enumerate(keys)]
+    (tmp_path / "witnesses").write_text("\n".join(lines))
+    with pytest.raises(InvalidSettings, match="names 20 witnesses, and the cosignatures of the first 19 fill"):
+        async with open_hall(urls, tmp_path / "bank", clock, witnesses=tmp_path / "witnesses"):
+            pass
+
+
+@pytest.mark.parametrize(
+    "address", ["", " nonsense", " http://[::1", " ftp://witness.example", " http://[1:2]", " http://w1:99999"]
+)
 async def test_a_witness_without_an_address_keeps_the_bank_closed(
     urls: dict[str, str], clock: MovingClock, tmp_path: Path, address: str
 ) -> None:
-    key = CosignerKey.from_seed(NAME, token_bytes(32)).note_key()
+    key = CosignerKey.from_seed(WITNESS, token_bytes(32)).note_key()
     (tmp_path / "witnesses").write_text(f"witness w1 {key.vkey()}{address}\n")
     with pytest.raises(InvalidSettings, match="names no address of w1"):
         async with open_hall(urls, tmp_path / "bank", clock, witnesses=tmp_path / "witnesses"):

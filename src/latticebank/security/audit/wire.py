@@ -80,8 +80,28 @@ class GapView(_Message):
 
 
 @dataclass(frozen=True, slots=True)
+class OverlapView(_Message):
+    """Records of the ledger that the log has heard of more than once: the ledger was set back, and went on from there."""
+
+    shard: int
+    first_seq: int
+    next_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class StuckTopic(_Message):
+    """A topic of the event bus of which the log takes in nothing any more, and why."""
+
+    topic: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class LogStatus(_Message):
-    """How the log stands. `refusal` says why nothing is appended or signed any more, where that is so."""
+    """How the log stands. `refusal` says why nothing is appended or signed any more, where that is so.
+
+    `waiting` are entries that are not published yet. `gaps`, `overlaps` and `stuck` are empty in a bank that is well.
+    """
 
     origin: str
     size: int
@@ -89,4 +109,6 @@ class LogStatus(_Message):
     waiting: int
     refusal: str | None
     gaps: list[GapView]
+    overlaps: list[OverlapView]
+    stuck: list[StuckTopic]
     witnesses: list[WitnessView]

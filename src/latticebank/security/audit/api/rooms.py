@@ -2,11 +2,14 @@
 
 import re
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from fastapi import Request
 
 from latticebank.crypto.log_policy import NamedWitness, parse_policy
+from latticebank.crypto.notes import MAX_NOTE, MAX_SIGNATURES
 from latticebank.kernel.service import Context
 from latticebank.kernel.settings import InvalidSettings
 from latticebank.security.audit.service.appending import Appending
@@ -19,7 +22,7 @@ from latticebank.security.audit.service.publishing import Publishing
 from latticebank.security.audit.service.reading import Reading
 from latticebank.security.audit.service.standing import Standing
 from latticebank.security.audit.service.status import Status
-from latticebank.security.audit.service.witnessing import Witnessing
+from latticebank.security.audit.service.witnessing import Witnessing, how_many_fit
 from latticebank.security.audit.subscriptions.intake import Intake
 
 _ADDRESS = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?")
@@ -47,7 +50,7 @@ class Rooms:
 
         """
         base = Foundation.of(context)
-        witnesses = _witnesses(context.settings.witnesses)
+        witnesses = _witnesses(context.settings.witnesses, context.settings.bank)
         standing = Standing(base)
         witnessing = Witnessing(base, standing, witnesses)
         appending = Appending(base, standing)
@@ -70,19 +73,37 @@ def rooms(request: Request) -> Rooms:
     return found
 
 
-def _witnesses(policy: Path | None) -> list[NamedWitness]:
+def _witnesses(policy: Path | None, bank: str) -> list[NamedWitness]:
     if policy is None:
         return []
+    where = f"witnesses (LATTICEBANK_WITNESSES): {policy}"
     try:
         named = list(parse_policy(policy.read_bytes()).witnesses)
     except OSError as error:
+        raise InvalidSettings(f"{where} cannot be read: {error.strerror}", field="witnesses") from error
+    if silent := [witness.name for witness in named if not _is_address(witness.url or "")]:
         raise InvalidSettings(
-            f"witnesses (LATTICEBANK_WITNESSES): {policy} cannot be read: {error.strerror}", field="witnesses"
-        ) from error
-    if silent := [witness.name for witness in named if not _ADDRESS.fullmatch(witness.url or "")]:
-        raise InvalidSettings(
-            f"witnesses (LATTICEBANK_WITNESSES): {policy} names no address of {', '.join(silent)}",
+            f"{where} names no address of {', '.join(silent)}",
             field="witnesses",
             hint="write it at the end of the line: witness <name> <key> http://<host>:<port>",
         )
+    if (fitting := how_many_fit(bank, [witness.key for witness in named])) < len(named):
+        raise InvalidSettings(
+            f"{where} names {len(named)} witnesses, and the cosignatures of the first {fitting} fill a checkpoint: "
+            f"it has at most {MAX_NOTE:,} bytes and {MAX_SIGNATURES} signatures",
+            field="witnesses",
+            hint="name fewer witnesses",
+        )
     return named
+
+
+def _is_address(url: str) -> bool:
+    if _ADDRESS.fullmatch(url) is None:
+        return False
+    try:
+        parts = urlsplit(url)
+        if "[" in parts.netloc:
+            IPv6Address(parts.hostname or "")
+        return parts.port != 0
+    except ValueError:
+        return False

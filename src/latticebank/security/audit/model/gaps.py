@@ -1,10 +1,11 @@
-"""Gaps: records of the ledger that were not told though later ones were.
+"""Gaps and overlaps: records of the ledger that were not told though later ones were, and those that were told twice.
 
 The batches of a shard are numbered without gaps, and reach the log in their order but for what several relays do at
-once. So a gap that closes soon is none; one that stays is told to whoever looks after the bank.
+once. So a gap that closes soon is none; one that stays is told to whoever looks after the bank. A number is given once:
+whoever tells of it again is a ledger that was set back and has gone on from there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 
@@ -16,17 +17,48 @@ class Span(NamedTuple):
     next_seq: int
 
 
-def heard(expected: int, gaps: Sequence[Span], span: Span) -> tuple[int, list[Span]]:
-    """Return the number expected next and the gaps that are left once a batch of a shard was heard of.
+class Heard(NamedTuple):
+    """What was heard of a shard: the number expected next, and below it the gaps, and what was told more than once.
 
-    A batch that was heard of before changes nothing.
+    Both are in the order of their numbers and apart from each other.
     """
-    if span.first_seq >= expected:
-        left = [*gaps, Span(span.shard, expected, span.first_seq)] if span.first_seq > expected else list(gaps)
-        return span.next_seq, left
-    left = []
-    for gap in gaps:
-        before = Span(gap.shard, gap.first_seq, min(gap.next_seq, span.first_seq))
-        after = Span(gap.shard, max(gap.first_seq, span.next_seq), gap.next_seq)
-        left += [rest for rest in (before, after) if rest.first_seq < rest.next_seq]
-    return expected, left
+
+    expected: int = 1
+    gaps: tuple[Span, ...] = ()
+    overlaps: tuple[Span, ...] = ()
+
+    def with_batch(self, span: Span) -> "Heard":
+        """Return what was heard once a batch is told of, by an event that was not handled before.
+
+        A batch closes gaps unless some of its records were told before: then it is of another history than they.
+        """
+        expected = max(self.expected, span.next_seq)
+        again = list(_without(Span(span.shard, span.first_seq, min(span.next_seq, self.expected)), self.gaps))
+        if again:
+            return Heard(expected, self.gaps, _merged([*self.overlaps, *again]))
+        left = [part for gap in self.gaps for part in _without(gap, [span])]
+        if span.first_seq > self.expected:
+            left.append(Span(span.shard, self.expected, span.first_seq))
+        return Heard(expected, tuple(left), self.overlaps)
+
+
+def _without(span: Span, others: Iterable[Span]) -> Iterator[Span]:
+    """Yield the parts of a span that are in none of others, which are in the order of their numbers and apart."""
+    first = span.first_seq
+    for other in others:
+        if first < min(other.first_seq, span.next_seq):
+            yield Span(span.shard, first, min(other.first_seq, span.next_seq))
+        first = max(first, other.next_seq)
+    if first < span.next_seq:
+        yield Span(span.shard, first, span.next_seq)
+
+
+def _merged(spans: Sequence[Span]) -> tuple[Span, ...]:
+    """Return spans in the order of their numbers, those that touch as one."""
+    merged: list[Span] = []
+    for span in sorted(spans):
+        if merged and span.first_seq <= merged[-1].next_seq:
+            merged[-1] = merged[-1]._replace(next_seq=max(merged[-1].next_seq, span.next_seq))
+        else:
+            merged.append(span)
+    return tuple(merged)

@@ -11,13 +11,13 @@ from latticebank.crypto.merkle import leaf_hash
 from latticebank.crypto.tiles import Frontier, partial_tiles
 from latticebank.kernel.database import UnitOfWork
 from latticebank.security.audit.model.entries import SALT_BYTES, Entry, Run, leaf_of, runs_of
-from latticebank.security.audit.model.gaps import Span, heard
+from latticebank.security.audit.model.gaps import Span
 from latticebank.security.audit.model.standing import LogHalted
 from latticebank.security.audit.service.foundation import Foundation
 from latticebank.security.audit.service.sealing import place_of, seal_run
 from latticebank.security.audit.service.standing import Standing
-from latticebank.security.audit.store import devices, openings, published, tree
-from latticebank.security.audit.store.tree import Log
+from latticebank.security.audit.store import devices, heard, openings, tree
+from latticebank.security.audit.store.tree import Log, LogOutOfStep
 
 _MADE_HERE = 250
 """More entries than these are made in a thread of its own, so that nothing else waits for them."""
@@ -37,12 +37,22 @@ class Appending:
         self._standing = standing
         self._edge: tuple[str, bytes, Frontier] | None = None
 
-    async def append(self, work: UnitOfWork, topic: str, entries: Sequence[Entry], spans: Sequence[Span] = ()) -> None:
+    async def append(
+        self,
+        work: UnitOfWork,
+        topic: str,
+        entries: Sequence[Entry],
+        spans: Sequence[Span] = (),
+        *,
+        only_to: int | None = None,
+    ) -> None:
         """Append entries in their order; `spans` are the batches of the ledger that they come from.
+
+        `only_to` is the number of the log that they were made for, where they do not fit another one.
 
         Raises:
             LogHalted: the log may not go on.
-            LogOutOfStep: another process appended; to be done again.
+            LogOutOfStep: another process appended, or a new log was begun; to be done again.
             RemoteProblem, ServiceUnavailable: keys does not give the keys under which the openings are sealed.
 
         """
@@ -52,6 +62,8 @@ class Appending:
         log = await tree.held(work, base.book)
         if log is None:
             raise LogHalted("the log was not begun")
+        if only_to is not None and only_to != log.log:
+            raise LogOutOfStep("a new log was begun")
         self._standing.require_reached(log)
         fresh = await self._without_told(work, log, entries)
         if len(fresh) > _MADE_HERE:
@@ -107,13 +119,11 @@ class Appending:
         )
 
     async def _hear(self, work: UnitOfWork, spans: Sequence[Span]) -> None:
-        """Keep which records of the ledger were heard of, and which are missing before them."""
+        """Keep which records of the ledger were heard of, which are missing before them, and which were told again."""
         base = self._base
         for shard in sorted({span.shard for span in spans}):
-            number, before = await published.expected(work, base.book, shard)
-            left = before
+            before = after = await heard.held(work, base.book, shard)
             for span in spans:
                 if span.shard == shard:
-                    number, left = heard(number, left, span)
-            await published.expect(work, base.book, shard, number)
-            await published.replace_gaps(work, base.book, before, left, base.now())
+                    after = after.with_batch(span)
+            await heard.keep(work, base.book, shard, before, after, base.now())

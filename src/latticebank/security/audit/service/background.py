@@ -4,6 +4,7 @@ from collections.abc import Coroutine, Iterator
 
 from latticebank.kernel.worker import Pace, Wake, keep_working
 from latticebank.security.audit.service.foundation import Foundation
+from latticebank.security.audit.service.hearing import measure
 from latticebank.security.audit.service.publishing import Publishing
 from latticebank.security.audit.service.standing import Standing
 
@@ -25,6 +26,7 @@ class Background:
         yield keep_working("own keys of audit", self._fetch_keys, wake=Wake(), pace=_KEYS_PACE)
         yield keep_working("the publishing of the log", self._publish, wake=Wake(), pace=_PUBLISHING_PACE)
         yield self._base.bus.watch()
+        yield measure(self._base)
 
     async def _fetch_keys(self) -> int:
         await self._base.own_keys.load()

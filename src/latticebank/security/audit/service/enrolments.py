@@ -6,7 +6,7 @@ their enrolments first. What identity tells of them later is then told already. 
 into a new one.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from uuid import UUID
 
@@ -21,44 +21,47 @@ _ASKED_AT_ONCE = 1_000
 
 
 class Enrolments:
-    """The devices that the log is known to tell of."""
+    """The devices that the log is known to tell of: those of one log, and a new one begins without any."""
 
     def __init__(self, foundation: Foundation) -> None:
         self._base = foundation
         self._log = 0
         self._known: set[UUID] = set()
 
-    async def before(self, work: UnitOfWork, entries: Sequence[Entry]) -> list[Entry]:
-        """Return the enrolments that have to come before these entries.
+    async def before(self, work: UnitOfWork, entries: Sequence[Entry]) -> tuple[int | None, list[Entry]]:
+        """Return the enrolments that have to come before these entries, and the number of the log that lacks them.
+
+        The number is None where nothing was signed by a device: then it is the same in any log.
 
         Raises:
             RemoteProblem, ServiceUnavailable: identity does not answer.
 
         """
-        signers = {entry.signed_by for entry in entries if entry.signed_by is not None} - self._known
+        signers = {entry.signed_by for entry in entries if entry.signed_by is not None}
         if not signers:
-            return []
+            return None, []
+        log = await tree.current(work.connection, self._base.book)
+        number = 0 if log is None else log.log
         found: list[Entry] = []
-        wanted = await self._unknown(work, signers)
+        wanted = await self._unknown(work, number, signers)
         while wanted:
             asked = list(wanted)[:_ASKED_AT_ONCE]
             records = await self._base.identity.devices(asked)
             found = [self._entry(record) for record in records] + found
             sponsors = {record.sponsor for record in records if record.sponsor is not None}
             told = {entry.enrols for entry in found}
-            wanted = (wanted - set(asked)) | (await self._unknown(work, sponsors) - told)
-        return found
+            wanted = (wanted - set(asked)) | (await self._unknown(work, number, sponsors) - told)
+        return number, found
 
-    async def _unknown(self, work: UnitOfWork, wanted: Iterable[UUID]) -> set[UUID]:
-        """Return those of these devices of whose enrolment the log does not tell."""
-        book = self._base.book
-        log = await tree.current(work.connection, book)
-        number = 0 if log is None else log.log
-        there = await devices.known(work.connection, book, number, list(wanted))
-        if number != self._log or len(self._known) > _REMEMBERED:
-            self._log, self._known = number, set()
-        self._known |= there
-        return set(wanted) - there
+    async def _unknown(self, work: UnitOfWork, log: int, wanted: set[UUID]) -> set[UUID]:
+        """Return those of these devices of whose enrolment a log does not tell."""
+        if log != self._log or len(self._known) > _REMEMBERED:
+            self._log, self._known = log, set()
+        known = self._known  # another task may begin that of a new log meanwhile
+        unsure = wanted - known
+        if unsure:
+            known.update(await devices.known(work.connection, self._base.book, log, unsure))
+        return unsure - known
 
     def _entry(self, record: DeviceRecord) -> Entry:
         base = self._base

@@ -13,6 +13,10 @@ class LogMetrics:
         self.published = Gauge("latticebank_log_published_size", "Leaves that are published.", registry=registry)
         self.halted = Gauge("latticebank_log_halted", "1 while nothing is appended or signed.", registry=registry)
         self.gaps = Gauge("latticebank_log_gaps", "Gaps in what the ledger told.", registry=registry)
+        self.overlaps = Gauge("latticebank_log_overlaps", "Spans of what the ledger told twice.", registry=registry)
+        self.stuck = Gauge(
+            "latticebank_log_stuck_topics", "Topics whose next events the bus does not have.", registry=registry
+        )
         self.entries = Counter("latticebank_log_entries", "Leaves appended.", ("topic",), registry=registry)
         self.integrated = Histogram(
             "latticebank_log_integration_seconds",

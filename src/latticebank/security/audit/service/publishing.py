@@ -71,7 +71,7 @@ class Publishing:
                 return 0
             await self._standing.require_fit(work.connection, log)
             checkpoint = await self._signed(log) if grown or newest is None else newest
-            shown = await self._witnessing.cosign(work, log, checkpoint)
+            shown = await self._witnessing.cosign(work, log, checkpoint, growing=grown)
             if shown != newest:
                 await published.publish(work, base.book, log.log, shown, base.now())
         base.metrics.size.set(log.size)

@@ -121,24 +121,34 @@ class Standing:
             self._stop(why)
             await asyncio.to_thread(self._base.kept.append, line_of(said))
             raise
-        await self.remember(log, signed)
+        await self._keep(said)
 
     async def remember(self, log: Log, checkpoint: Checkpoint) -> None:
-        """Make durable, outside of the database, that a tree of a log was signed or is about to be.
+        """Make durable, outside of the database, that a tree of a log is about to be signed.
 
         Raises:
+            LogHalted: somebody has remembered a larger tree since the log was held against it, or another one.
             KeptApartUnavailable: it cannot be written, and so nothing may be signed.
 
         """
-        await asyncio.to_thread(self._write, Remembered(log.origin, checkpoint.size, checkpoint.root.hex()))
-        self._reached[log.origin] = max(checkpoint.size, self._reached.get(log.origin, 0))
+        said = Remembered(log.origin, checkpoint.size, checkpoint.root.hex())
+        try:
+            require_growth(said.size, await self._keep(said))
+        except LogHalted as why:
+            self._stop(why)
+            raise
 
-    def _write(self, said: Remembered) -> None:
-        kept = self._base.kept
-        known = remembered_in(kept.lines())
-        if said.origin not in known or known[said.origin].size <= said.size:
-            known[said.origin] = said
-            kept.replace([line_of(each) for each in known.values()])
+    async def _keep(self, said: Remembered) -> Remembered:
+        """Remember what was said of a log, and return the furthest that was: other processes remember as well."""
+        furthest: dict[str, Remembered] = {}
+
+        def with_this(lines: list[bytes]) -> list[bytes]:
+            furthest.update(remembered_in([*lines, line_of(said)]))
+            return [line_of(each) for each in furthest.values()]
+
+        await asyncio.to_thread(self._base.kept.revise, with_this)
+        self._reached[said.origin] = max(said.size, self._reached.get(said.origin, 0))
+        return furthest[said.origin]
 
     def _stop(self, why: LogHalted) -> None:
         if self._halt is None:

@@ -1,12 +1,19 @@
 """How the log stands: for the operator, for auditors, and for the health of the bank."""
 
+import asyncio
+from contextlib import suppress
+
 from latticebank.kernel.transports import ServiceUnavailable
 from latticebank.security.audit.model.standing import origin_of
 from latticebank.security.audit.service.foundation import Foundation
+from latticebank.security.audit.service.hearing import findings
 from latticebank.security.audit.service.standing import FIRST, Standing
 from latticebank.security.audit.service.witnessing import Witnessing
 from latticebank.security.audit.store import published, tree
-from latticebank.security.audit.wire import GapView, LogStatus, WitnessView
+from latticebank.security.audit.wire import GapView, LogStatus, OverlapView, StuckTopic, WitnessView
+
+_EXAMINED_SECONDS = 5.0
+_LOOK_SECONDS = 0.02
 
 
 class Status:
@@ -18,25 +25,42 @@ class Status:
         self._witnessing = witnessing
 
     async def read(self) -> LogStatus:
-        """Return how the log stands now."""
+        """Return how the log stands now; right after a start, once that is known.
+
+        Raises:
+            ServiceUnavailable: it is not known yet whether the log may go on.
+            DatabaseUnavailable: the database of audit or the bus is down.
+
+        """
+        await self._examined()
         base = self._base
         async with base.database.read() as connection:
             log = await tree.current(connection, base.book)
             number = FIRST if log is None else log.log
             newest = await published.newest(connection, base.book, number)
             witnessed = await published.witnessed(connection, base.book, number)
-            gaps = await published.gaps(connection, base.book)
         size, shown = (0 if log is None else log.size), (0 if newest is None else newest.size)
-        base.metrics.gaps.set(len(gaps))
+        heard = await findings(base)
         return LogStatus(
             origin_of(base.bank, FIRST) if log is None else log.origin,
             size,
             shown,
             size - shown,
             self._standing.refusal,
-            [GapView(gap.shard, gap.first_seq, gap.next_seq) for gap, _ in gaps],
+            [GapView(*gap) for gap in heard.gaps],
+            [OverlapView(*overlap) for overlap in heard.overlaps],
+            [StuckTopic(*stuck) for stuck in heard.stuck],
             [WitnessView(each.name, witnessed.get(each.name, 0), each.trouble) for each in self._witnessing.witnesses],
         )
+
+    async def _examined(self) -> None:
+        standing = self._standing
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_EXAMINED_SECONDS):
+                while standing.refusal is None and not standing.ready.is_set():  # noqa: ASYNC110 - a refusal rings nothing
+                    await asyncio.sleep(_LOOK_SECONDS)
+        if standing.refusal is None:
+            standing.require()
 
     async def check(self) -> None:
         """Tell the health of the bank whether the log goes on.

@@ -53,6 +53,7 @@ _BEGIN = """
 _GROW = """
     UPDATE logs SET size = %(size)s, root = %(root)s
     WHERE book = %(book)s AND log = %(log)s AND size = %(before)s
+      AND NOT EXISTS (SELECT 1 FROM logs AS later WHERE later.book = %(book)s AND later.log > %(log)s)
 """
 _NEW_ROWS = """
     INSERT INTO {table} (book, log, level, number, content)
@@ -106,7 +107,7 @@ async def grow(
     """Append leaves to the log that is held: the pieces of its tiles, the leaves themselves, its new size and root.
 
     Raises:
-        LogOutOfStep: a tile, a bundle or the log is not as it was thought to be.
+        LogOutOfStep: a tile, a bundle or the log is not as it was thought to be, or a later log was begun.
 
     """
     where = {"book": book, "log": before.log}
@@ -115,7 +116,7 @@ async def grow(
     await _extend(work.connection, "bundles", where, _bundled(before.size, leaves))
     grown = where | {"before": before.size, "size": after.size, "root": after.root}
     if (await work.connection.exec_driver_sql(_GROW, grown)).rowcount != 1:
-        raise LogOutOfStep("the log has another size")
+        raise LogOutOfStep("the log has another size, or is no longer the present one")
 
 
 async def tiles(

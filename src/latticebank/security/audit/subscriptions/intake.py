@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Coroutine, Iterator, Sequence
 
+from latticebank.kernel.bus import EventsMissing
 from latticebank.kernel.consumer import Consumer
 from latticebank.kernel.database import UnitOfWork
 from latticebank.kernel.events import Event
@@ -13,6 +14,7 @@ from latticebank.security.audit.model.gaps import Span
 from latticebank.security.audit.service.appending import Appending
 from latticebank.security.audit.service.enrolments import Enrolments
 from latticebank.security.audit.service.foundation import NAME, Foundation
+from latticebank.security.audit.service.hearing import TOPICS
 from latticebank.security.audit.service.standing import Standing
 from latticebank.security.audit.subscriptions import configuration, identity, keys, ledger, own, payments
 from latticebank.values.errors import BankError, Fault
@@ -27,7 +29,6 @@ READINGS = {
 }
 """What reads an event, by its type: it is given the event and the name of the bank."""
 
-TOPICS = tuple(f"latticebank.{service}" for service in ("keys", "identity", "ledger", "payments", "audit"))
 _EVENTS_AT_ONCE = 16
 """An event tells of up to 2,000 payments."""
 _READ_HERE_BYTES = 8_192
@@ -56,7 +57,7 @@ class Intake:
         self._enrolments = enrolments
         self._standing = standing
         self._appending = appending
-        self._failures: dict[str, int] = {}
+        self._consumers: dict[str, Consumer] = {}
 
     def work(self) -> Iterator[Coroutine[None, None, None]]:
         """Yield what runs as long as the service does."""
@@ -67,24 +68,25 @@ class Intake:
 
         async def handle(work: UnitOfWork, events: Sequence[tuple[int, Event]]) -> None:
             await self._append(work, topic, [event for _, event in events])
-            self._failures.pop(topic, None)
-
-        def failed(_: Exception, times: int) -> None:
-            self._failures[topic] = times
 
         base = self._base
-        await Consumer(
-            NAME, topic, base.database, base.bus, handle, batch=_EVENTS_AT_ONCE, pace=_PACE, failed=failed
-        ).run()
+        consumer = Consumer(NAME, topic, base.database, base.bus, handle, batch=_EVENTS_AT_ONCE, pace=_PACE)
+        self._consumers[topic] = consumer
+        await consumer.run()
 
     async def check(self) -> None:
         """Tell the health of the bank whether the log takes in what the services tell.
 
         Raises:
+            EventsMissing: the bus does not have what comes next in a topic; no later try will mend that.
             ServiceUnavailable: it has failed to, over and over.
 
         """
-        stuck = [topic for topic, times in self._failures.items() if times >= _STUCK]
+        troubles = {topic: each.trouble for topic, each in self._consumers.items() if each.trouble is not None}
+        for trouble in troubles.values():
+            if isinstance(trouble.error, EventsMissing):
+                raise EventsMissing(trouble.error.detail, hint=trouble.error.hint)
+        stuck = [topic for topic, trouble in troubles.items() if trouble.times >= _STUCK]
         if stuck:
             raise ServiceUnavailable(f"the log does not take in {', '.join(stuck)}", hint="the log of audit says why")
 
@@ -95,8 +97,8 @@ class Intake:
         else:
             entries, spans = read(events, bank)
         if entries:
-            before = await self._enrolments.before(work, entries)
-            await self._appending.append(work, topic, [*before, *entries], spans)
+            log, before = await self._enrolments.before(work, entries)
+            await self._appending.append(work, topic, [*before, *entries], spans, only_to=log)
         for event in events:
             self._base.metrics.integrated.observe(max(0.0, (self._base.now() - event.time).total_seconds()))
 
