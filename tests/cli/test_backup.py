@@ -24,14 +24,19 @@ def test_a_closed_bank_is_backed_up_and_restored_elsewhere(new_folder: NewFolder
     backups = folder.path.parent / "backups"
 
     first = folder.json("backup", str(backups))["backup"]["name"]
+    broken = backups / "2026-11-19T00-00-00Z"
+    broken.mkdir()
+    (broken / "backup.json").write_text("{}")
     told = folder.json("backup", str(backups), "--keep", "1")
 
     assert told["deleted"] == [first]
-    assert [each.name for each in backups.iterdir() if each.is_dir()] == [told["backup"]["name"]]
+    assert told["broken"] == [broken.name]
+    assert {each.name for each in backups.iterdir() if each.is_dir()} == {broken.name, told["backup"]["name"]}
     data = folder.path.parent / "restored"
     done = folder.run("restore", str(backups), "--data", str(data), "--without-kept")
     assert done.returncode == 0, done.stderr
     assert told["backup"]["name"] in done.stdout
+    assert f"Passed over, since their backup.json is damaged: {broken.name}" in done.stderr
     assert "No archive was named" in done.stderr
     assert "log begin-anew" in done.stderr
     with EmbeddedPostgres(data / "postgres", parameters=QUICK) as server:
@@ -47,6 +52,12 @@ def test_what_cannot_be_backed_up_or_restored_is_told_without_a_stack_trace(new_
     backups, data = str(folder.path.parent / "backups"), str(folder.path.parent / "restored")
     letter = str(folder.path.parent / "letter.txt")
     Path(letter).write_text("a file")
+    backup = folder.path.parent / "hostile" / "2026-11-20T10-15-00Z"
+    (backup / "cluster").mkdir(parents=True)
+    (backup / "backup.json").write_text("[" * 20_000)
+    archive = folder.path.parent / "archive"
+    archive.mkdir()
+    (archive / "archive.json").write_text('{"made_by":' * 20_000)
     for words, environment, code in (
         (("backup", backups), {}, "no-bank-here"),
         (("backup", backups), {"LATTICEBANK_DATABASE_URLS": json.dumps(elsewhere)}, "not-embedded"),
@@ -61,7 +72,14 @@ def test_what_cannot_be_backed_up_or_restored_is_told_without_a_stack_trace(new_
         (("backup", str(folder.path / "backups")), {}, "folders-not-apart"),
         (("backup", str(folder.path.parent)), {}, "folders-not-apart"),
         (("restore", backups, "--data", data, "--archive", backups), {}, "foreign-archive"),
-        (("restore", backups, "--data", data, "--to", "yesterday"), {}, "invalid-value"),
+        *(
+            (("restore", backups, "--data", data, "--to", when), {}, "invalid-value")
+            for when in ("yesterday", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+05:00")
+        ),
+        (("restore", str(backup), "--data", data, "--without-kept"), {}, "backup-broken"),
+        (("restore", str(backup.parent), "--data", data, "--without-kept"), {}, "no-backup"),
+        (("backup", str(backup)), {}, "folders-not-apart"),
+        (("restore", backups, "--data", data, "--archive", str(archive)), {}, "foreign-archive"),
     ):
         done = folder.run(*words, **environment)
         assert done.returncode == 1, done.stdout
@@ -74,7 +92,7 @@ def standing(folder: Folder) -> tuple[str, str | None]:
     """The origin of the log of a closed bank, and why it stands still if it does."""
     bank = RunningBank(folder, *WITHOUT_A_TOWN)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while True:
             told = json.loads(folder.run("log", "status", "--json").stdout)
             if told["refusal"] is not None or told["published_size"] == told["size"] > 0:

@@ -17,6 +17,8 @@ def kept(*folders: Path) -> KeptApart:
 
 
 def test_lines_are_found_again_in_their_order(tmp_path: Path) -> None:
+    for folder in ("data", "archive"):
+        (tmp_path / folder).mkdir()
     first = kept(tmp_path / "data" / "kept", tmp_path / "archive" / "kept")
     first.append(b"one")
     first.append(b"two")
@@ -30,6 +32,13 @@ def test_a_folder_that_was_lost_takes_nothing_away(tmp_path: Path) -> None:
     both.append(b"two")
     assert kept(tmp_path / "data").lines() == [b"two"]
     assert set(both.lines()) == {b"one", b"two"}
+
+
+def test_where_the_disk_of_a_folder_is_gone_nothing_is_kept_in_its_place(tmp_path: Path) -> None:
+    gone = tmp_path / "disk" / "kept"
+    with pytest.raises(KeptApartUnavailable):
+        kept(tmp_path / "kept", gone).append(b"one")
+    assert not gone.parent.exists()
 
 
 def test_a_line_that_was_cut_short_is_none_and_spoils_no_other(tmp_path: Path) -> None:

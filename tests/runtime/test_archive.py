@@ -1,6 +1,7 @@
 """The archive: no commit is acknowledged before its write-ahead log lies there."""
 
 import json
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -15,7 +16,8 @@ from latticebank.runtime.errors import ArchiveNotNamed, ArchiveUnavailable, Fore
 from latticebank.runtime.postgres import EmbeddedPostgres
 from latticebank.runtime.wal import Segment
 from latticebank.values.errors import InvalidValue
-from tests.runtime.conftest import OwnerMaker, Server, rows, write_a_row
+from tests.runtime.conftest import Disk, OwnerMaker, Server, needs_root, rows, write_a_row
+from tests.runtime.copies import next_segment
 from tests.runtime.owners import wait_until
 
 
@@ -77,6 +79,47 @@ def test_commits_wait_while_the_archive_cannot_be_written_and_go_on_when_it_can(
         assert not writing.is_alive()
         assert rows(url) == ["before", "during"]
         postgres.archiving.require_in_step()
+
+
+@pytest.mark.parametrize("size", [0, 4_096, wal.SEGMENT_BYTES - 1])
+def test_a_receiver_that_died_before_it_wrote_to_a_new_segment_begins_it_again(
+    server: Server, archive: Path, size: int
+) -> None:
+    with server(archive=archive) as postgres:
+        write_into_the_next_segment(postgres, "not acknowledged")
+    begun = list(wal.files_in(archive / "wal" / "00000001").values())[-1]
+    begun.write_bytes(bytes(size))
+    with server(archive=archive) as postgres:
+        write_a_row(postgres.url("postgres"), "later")
+        assert begun.stat().st_size == wal.SEGMENT_BYTES
+        for word in (b"not acknowledged", b"later"):
+            assert word in begun.read_bytes()
+
+
+@needs_root
+def test_a_disk_that_was_full_while_a_segment_was_begun_takes_commits_again_when_it_has_room(
+    server: Server, disk: Disk
+) -> None:
+    small = disk("size=40m")
+    with server(archive=small / "archive") as postgres:
+        url = postgres.url("postgres")
+        write_a_row(url, "before")
+        filling = small / "filling"
+        filling.write_bytes(bytes(shutil.disk_usage(small).free - 8_000_000))
+        writing = threading.Thread(target=write_into_the_next_segment, args=(postgres, "during"))
+        writing.start()
+        assert wait_until(lambda: wal.only_begun_in(small / "archive" / "wal" / "00000001") is not None, 20)
+        writing.join(1)
+        assert writing.is_alive()
+        filling.unlink()
+        writing.join(20)
+        assert not writing.is_alive()
+        assert rows(url) == ["before", "during"]
+
+
+def write_into_the_next_segment(postgres: EmbeddedPostgres, word: str) -> None:
+    next_segment(postgres)
+    write_a_row(postgres.url("postgres"), word)
 
 
 def test_a_commit_that_waits_for_long_is_seen_though_the_receiver_runs(server: Server, archive: Path) -> None:
@@ -153,7 +196,24 @@ def test_a_bank_takes_no_archive_of_another_and_no_folder_with_other_files(
         server(new_folder, archive=archive.parent).start()
     with pytest.raises(ForeignArchive, match="in the data folder"):
         server(new_folder, archive=new_folder.parent / "archive").start()
-    (archive / "archive.json").write_text(json.dumps({"made_by": "latticebank", "format": 2}))
+
+
+def test_a_marker_that_no_archive_has_is_refused(server: Server, archive: Path) -> None:
+    with server(archive=archive):
+        pass
+    marker = archive / "archive.json"
+    written = json.loads(marker.read_text())
+    for spoiled in (
+        *("", "null", "[]", "5", "[" * 20_000, '{"a":' * 20_000, marker.read_text().replace("{", '{"timeline": 7,')),
+        *(json.dumps({name: value for name, value in written.items() if name != left_out}) for left_out in written),
+        *(json.dumps(written | {"timeline": each}) for each in ("1", -1, 0, 10**12, 1.5, None)),
+        *(json.dumps(written | {name: 7}) for name in ("identity", "system", "more")),
+        *(json.dumps(written | {"format": each}) for each in (2, True)),
+        marker.read_text().replace('"timeline": 1', '"timeline": 1e999'),
+    ):
+        marker.write_text(spoiled)
+        with pytest.raises(ForeignArchive, match="marker"):
+            Archive.at(archive)
     with pytest.raises(ForeignArchive, match="marker"):
         server(archive=archive).start()
 
@@ -211,3 +271,6 @@ def test_positions_and_segments_are_named_as_postgresql_names_them() -> None:
     assert wal.first_gap([]) is None
     with pytest.raises(InvalidValue):
         wal.position_of("3000028")
+    for no_history in ("", "garbage\n", "1\n", "1\t3000028\n"):
+        with pytest.raises(InvalidValue):
+            wal.history_in(no_history)

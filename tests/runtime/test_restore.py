@@ -1,5 +1,6 @@
 """Backups and the way back: to the end of the archive, to a moment, and never to what is not whole."""
 
+import os
 import shutil
 import signal
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from latticebank.runtime.errors import (
 )
 from latticebank.runtime.lock import FolderLock
 from latticebank.runtime.restore import Wanted, restore
+from latticebank.runtime.wal import Segment
 from tests.runtime.conftest import GIVEN_UP, OwnerMaker, Restore, Server, needs_root, rows, write_a_row
 from tests.runtime.copies import LaterClock, back_up, flip, moment, next_segment
 
@@ -156,6 +158,70 @@ def test_a_segment_that_is_missing_in_the_archive_is_named(
         assert rows(postgres.url("postgres")) == ["first"]
 
 
+@pytest.mark.parametrize(
+    ("which", "size"), [(0, 16_000_000), (1, 16_000_000), (1, 0), (2, 16_000_000), (2, wal.SEGMENT_BYTES + 1)]
+)
+def test_a_segment_that_has_another_size_is_named_and_not_taken_for_the_end(
+    server: Server, place: Path, backups: Path, archive: Path, again: Restore, which: int, size: int
+) -> None:
+    segments, before = archived_in_three_segments(server, backups, archive)
+    os.truncate(segments[which], size)
+    with pytest.raises(ArchiveBroken, match=segments[which].name):
+        again()
+    assert not (place / "restored" / "postgres").exists()
+    if which > 0:
+        again(until=before)
+        with server(place / "restored" / "postgres") as postgres:
+            assert rows(postgres.url("postgres")) == ["first"]
+    else:
+        with pytest.raises(ArchiveBroken, match=segments[which].name):
+            again(until=before)
+
+
+def test_a_newest_segment_that_was_only_begun_has_nothing_to_lose(
+    server: Server, place: Path, backups: Path, archive: Path, again: Restore
+) -> None:
+    segments, _ = archived_in_three_segments(server, backups, archive)
+    last = Segment.named(segments[-1].name.removesuffix(".partial"))
+    assert last
+    segments[-1].rename(segments[-1].with_suffix(""))
+    begun = segments[-1].with_name(Segment(last.timeline, last.number + 1).name + ".partial")
+    begun.write_bytes(bytes(8_000_000))
+    again()
+    with server(place / "restored" / "postgres") as postgres:
+        assert rows(postgres.url("postgres")) == ["first", "first again", "second", "third"]
+    begun.write_bytes(bytes(7_999_999) + b"x")
+    with pytest.raises(ArchiveBroken, match=begun.name):
+        again("second")
+
+
+def test_a_lost_timeline_of_the_archive_is_not_taken_for_its_end(
+    server: Server, place: Path, backups: Path, archive: Path, again: Restore
+) -> None:
+    archived_in_three_segments(server, backups, archive)
+    (archive / "wal" / "00000001").rename(archive / "wal" / "zzzzzzzz")
+    with pytest.raises(ArchiveBroken, match="no log of the timeline 1"):
+        again()
+    assert not (place / "restored").exists()
+
+
+def test_a_history_that_says_nothing_is_named(
+    server: Server, place: Path, backups: Path, archive: Path, again: Restore
+) -> None:
+    with server(archive=archive) as postgres:
+        back_up(postgres, backups)
+    again("second")
+    with server(place / "second" / "postgres", archive=archive) as postgres:
+        write_a_row(postgres.url("postgres"), "second life")
+    history = archive / "wal" / "00000002" / "00000002.history"
+    assert again("third").timeline == 3
+    for spoiled in (b"garbage\n", b"1\n", b"1\t0/zzz\tx\n", b"\xff\xfe\n", b"", b"-1\t0/3000000\n"):
+        history.write_bytes(spoiled)
+        with pytest.raises(ArchiveBroken, match=r"00000002\.history"):
+            again("fourth")
+    assert not (place / "fourth").exists()
+
+
 @pytest.mark.parametrize("which", [0, 1, 2])
 def test_a_byte_that_was_changed_in_the_archive_is_not_taken_for_its_end(
     server: Server, backups: Path, archive: Path, again: Restore, which: int
@@ -176,9 +242,9 @@ def test_a_moment_that_the_archive_does_not_reach_is_refused(
     with pytest.raises(RecoveryFailed, match="target"):
         again(until=datetime.now(UTC) + timedelta(hours=1))
     with pytest.raises(NoBackup, match=made.name):
-        again(until=made.ended - timedelta(hours=1))
+        again(until=made.ended_at - timedelta(hours=1))
     with pytest.raises(NoBackup, match="complete at"):
-        again(source=backups / made.name, until=made.ended - timedelta(hours=1))
+        again(source=backups / made.name, until=made.ended_at - timedelta(hours=1))
     assert not list((place / "restored").iterdir())
     again()
 

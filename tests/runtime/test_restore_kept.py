@@ -1,18 +1,25 @@
 """What no restore takes back comes from all that is left of it; where nothing is left, the operator has to say so."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from latticebank.kernel.kept_apart import LISTS, KeptApart
 from latticebank.runtime.errors import BackupBroken, KeptApartMissing
+from latticebank.runtime.kept import KeptApartDamaged
 from latticebank.security.audit.model.standing import LogHalted, Remembered, line_of, remembered_in, require_growth
+from latticebank.security.identity.model.erasure import Erasure
+from latticebank.security.keys.model import Tombstone
 from latticebank.values.errors import InvalidValue
 from tests.runtime.conftest import GIVEN_UP, Restore, Server, rows, write_a_row
 from tests.runtime.copies import back_up, moment
 
 ORIGIN = "bank.test/log"
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 Keep = Callable[..., None]
 
@@ -21,12 +28,25 @@ def published(size: int, origin: str = ORIGIN) -> bytes:
     return line_of(Remembered(origin, size, f"{size:064x}"))
 
 
+def grave(number: int) -> bytes:
+    """The tombstone of a customer's profile key."""
+    return Tombstone(1, f"customer:{UUID(int=number)}", "profile", NOON).to_line()
+
+
+def erased(number: int) -> bytes:
+    """What is kept of the erasure of a user, by the operator."""
+    return Erasure(UUID(int=number), None, NOON).to_line(1)
+
+
 @pytest.fixture
 def keep(place: Path) -> Keep:
     """Keeps the line of a list as the bank does: in the folders of these names beside each other."""
 
     def append(name: str, line: bytes, *beside: str) -> None:
-        KeptApart([place / each / "kept" for each in beside or ("bank",)], name).append(line)
+        folders = [place / each / "kept" for each in beside or ("bank",)]
+        for folder in folders:
+            folder.parent.mkdir(mode=0o711, exist_ok=True)
+        KeptApart(folders, name).append(line)
 
     return append
 
@@ -39,20 +59,20 @@ def test_what_is_kept_apart_comes_together_from_everywhere(
     server: Server, place: Path, backups: Path, archive: Path, again: Restore, keep: Keep
 ) -> None:
     with server(archive=archive) as postgres:
-        keep("tombstones", b"before there was an archive")
+        keep("tombstones", grave(1))
         keep("log-published", published(5), "bank", "archive")
         back_up(postgres, backups)
-        keep("tombstones", b"after the backup", "bank", "archive")
+        keep("tombstones", grave(2), "bank", "archive")
         keep("log-published", published(9), "bank", "archive")
-        keep("erasures", b"only in the old data folder")
-        keep("erasures", b"in the new one before", "restored")
+        keep("erasures", erased(1))
+        keep("erasures", erased(2), "restored")
     restored = again(kept=place / "bank" / "kept")
     assert restored.kept_apart
-    assert set(kept(place / "restored", "tombstones")) == {b"before there was an archive", b"after the backup"}
-    assert set(kept(place / "restored", "erasures")) == {b"only in the old data folder", b"in the new one before"}
+    assert set(kept(place / "restored", "tombstones")) == {grave(1), grave(2)}
+    assert set(kept(place / "restored", "erasures")) == {erased(1), erased(2)}
     assert remembered_in(kept(place / "restored", "log-published"))[ORIGIN].size == 9
     assert again("from-the-archive").kept_apart
-    assert set(kept(place / "from-the-archive", "tombstones")) == {b"before there was an archive", b"after the backup"}
+    assert set(kept(place / "from-the-archive", "tombstones")) == {grave(1), grave(2)}
 
 
 def test_the_old_data_folder_remembers_where_there_is_no_archive(
@@ -61,11 +81,11 @@ def test_the_old_data_folder_remembers_where_there_is_no_archive(
     with server() as postgres:
         keep("log-published", published(5))
         back_up(postgres, backups)
-        keep("tombstones", b"after the backup")
+        keep("tombstones", grave(2))
         keep("log-published", published(7))
     for name, folder in (("one", place / "bank" / "kept"), ("two", place / "bank")):
         assert again(name, archive=None, kept=folder).kept_apart
-        assert kept(place / name, "tombstones") == [b"after the backup"]
+        assert kept(place / name, "tombstones") == [grave(2)]
         assert remembered_in(kept(place / name, "log-published"))[ORIGIN].size == 7
 
 
@@ -95,13 +115,42 @@ def test_a_memory_that_ends_before_the_backup_or_is_of_another_bank_is_none(
         back_up(postgres, backups)
     keep("log-published", published(4), "older")
     keep("log-published", published(9, "other.test/log"), "other")
-    keep("log-published", b"no line of this list", "damaged")
     for name in ("older", "other"):
         with pytest.raises(KeptApartMissing, match="knows less"):
             again(archive=None, kept=place / name)
-    with pytest.raises(LogHalted):
-        again(archive=None, kept=place / "damaged")
     assert not (place / "restored").exists()
+
+
+@pytest.mark.parametrize("where", ["archive", "old", "restored"])
+@pytest.mark.parametrize("name", LISTS)
+def test_a_line_that_no_service_can_read_is_named_before_anything_is_done(
+    server: Server, place: Path, backups: Path, archive: Path, again: Restore, keep: Keep, where: str, name: str
+) -> None:
+    with server(archive=archive) as postgres:
+        back_up(postgres, backups)
+    for each in ("archive", "old", "restored"):
+        keep("tombstones", grave(1), each)
+        keep("erasures", erased(1), each)
+        keep("log-published", published(5), each)
+    path = place / where / "kept" / name
+    sound = path.read_bytes()
+    for damage in (b"garbage", b"x" * 5_000, b"\xff", b'{"x":' * 800, b'{"origin":"\xff"}', b"null"):
+        path.write_bytes(sound + b"\n" + damage + b"\n")
+        with pytest.raises(KeptApartDamaged, match=f"line 3 of {path}"):
+            again(kept=place / "old")
+        assert not (place / "restored" / "postgres").exists()
+    path.write_bytes(sound + b"a line that was not written to its end is none")
+    assert again(kept=place / "old").kept_apart
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_that_no_restore_could_read_is_not_copied_into_a_backup(
+    server: Server, place: Path, backups: Path, keep: Keep, name: str
+) -> None:
+    keep(name, b"garbage")
+    with server() as postgres, pytest.raises(KeptApartDamaged, match=f"line 1 of .*{name}"):
+        back_up(postgres, backups)
+    assert not backups.exists()
 
 
 def test_who_gives_the_memory_up_gives_the_log_up(
@@ -111,7 +160,7 @@ def test_who_gives_the_memory_up_gives_the_log_up(
         write_a_row(postgres.url("postgres"), "kept")
         keep("log-published", published(5))
         keep("log-published", published(3, f"{ORIGIN}/2"))
-        keep("tombstones", b"before the backup")
+        keep("tombstones", grave(1))
         back_up(postgres, backups)
     assert not again(**GIVEN_UP).kept_apart
     said = remembered_in(kept(place / "restored", "log-published"))
@@ -119,7 +168,7 @@ def test_who_gives_the_memory_up_gives_the_log_up(
         with pytest.raises(LogHalted):
             require_growth(1_000_000_000, said[origin])
     assert f"{ORIGIN}/3" not in said
-    assert kept(place / "restored", "tombstones") == [b"before the backup"]
+    assert kept(place / "restored", "tombstones") == [grave(1)]
     with server(place / "restored" / "postgres") as postgres:
         assert rows(postgres.url("postgres")) == ["kept"]
 
@@ -157,7 +206,7 @@ def test_a_list_that_was_changed_in_a_backup_is_found(
 ) -> None:
     with server() as postgres:
         keep("log-published", published(5))
-        keep("tombstones", b"one")
+        keep("tombstones", grave(1))
         made = back_up(postgres, backups)
     changed = KeptApart([backups / made.name / "kept"], name)
     changed.append(b"planted")

@@ -13,7 +13,7 @@ from latticebank.cli.opening import refuse_nothing_here
 from latticebank.kernel.settings import Settings, load_settings
 from latticebank.kernel.telemetry import configure_logs
 from latticebank.runtime.archive import Archive
-from latticebank.runtime.backup import Whose, keep_newest, make_backup, require_place_of_backups
+from latticebank.runtime.backup import Pruned, Whose, keep_newest, make_backup, require_place_of_backups
 from latticebank.runtime.binaries import binaries_of_the_wheel
 from latticebank.runtime.disk import told_of_copies
 from latticebank.runtime.postgres import EmbeddedPostgres
@@ -46,13 +46,17 @@ def register(app: typer.Typer) -> None:
 def backup(
     folder: Annotated[Path, typer.Argument(help="Where backups are kept; each gets a folder of its own in it.")],
     keep: Annotated[
-        int | None, typer.Option(min=1, help="Then delete all but so many, and the archived log that only they need.")
+        int | None,
+        typer.Option(
+            min=1, help="Then delete all but so many, and the archived log that none of those left in FOLDER needs."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Copy all databases of the bank at one instant, while it runs or while it is closed, and verify the copy.
 
-    Keys are not in it: `latticebank keys backup` copies them, to be kept elsewhere.
+    Keys are not in it: `latticebank keys backup` copies them, to be kept elsewhere. With an archive, keep the backups in one
+    folder: `--keep` looks at no other, and older backups elsewhere no longer lead on.
 
     For example:
 
@@ -66,15 +70,17 @@ def backup(
     with steps.shown(), told_of_copies(settings.data), _server_url(settings, steps) as url:
         made = make_backup(folder, url, whose, binaries_of_the_wheel(), SystemClock(), steps)
         archive = None if settings.archive is None else Archive.at(settings.archive)
-        deleted, pruned = keep_newest(folder, keep, made, archive) if keep else ([], 0)
+        pruned = keep_newest(folder, keep, made, archive) if keep else Pruned([], 0, [])
         steps.done()
     if as_json:
-        write_json({"backup": made, "deleted": deleted, "pruned_segments": pruned})
+        told = {"deleted": pruned.deleted, "pruned_segments": pruned.segments, "broken": pruned.broken}
+        write_json({"backup": made, **told})
         return
     out.print(f"{made.bytes // _MEBIBYTE} MiB are in {folder / made.name}, verified", markup=False, soft_wrap=True)
-    if deleted or pruned:
-        told = ", ".join(deleted) or "no backup"
-        out.print(f"deleted: {told}; {pruned} segments of the archive", markup=False, soft_wrap=True)
+    if pruned.deleted or pruned.segments:
+        names = ", ".join(pruned.deleted) or "no backup"
+        out.print(f"deleted: {names}; {pruned.segments} segments of the archive", markup=False, soft_wrap=True)
+    _tell_of_broken(pruned.broken)
     advice = "Keys are not in it: back them up with `latticebank keys backup`, and keep that elsewhere."
     err.print(advice, markup=False, soft_wrap=True)
 
@@ -155,14 +161,22 @@ def _moment(text: str) -> datetime:
     """Return the time that is meant, in UTC where no other zone is named."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise InvalidValue(f"{text!r} is no time like 2026-11-20T10:15:30Z", field="--to") from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _tell_of_broken(names: list[str]) -> None:
+    if names:
+        told = f"Passed over, since their backup.json is damaged: {', '.join(names)}"
+        err.print(told, markup=False, soft_wrap=True)
 
 
 def _tell(restored: Restored, data: Path, wanted: Wanted) -> None:
     backup = restored.backup
-    last = _shown(restored.last_commit) if restored.last_commit else f"none after the backup, of {_shown(backup.ended)}"
+    last = (
+        _shown(restored.last_commit) if restored.last_commit else f"none after the backup, of {_shown(backup.ended_at)}"
+    )
     out.print(f"restored in {restored.seconds:.1f} s into {data}", markup=False, soft_wrap=True)
     for name, value in (
         ("backup", f"{backup.name} of {backup.bank}"),
@@ -176,12 +190,13 @@ def _tell(restored: Restored, data: Path, wanted: Wanted) -> None:
         if restored.left_out_until is not None:
             left_out += f", the last of {_shown(restored.left_out_until)}"
         out.print(f"  {'left out':<20}{left_out}", markup=False, soft_wrap=True)
+    _tell_of_broken(restored.passed_over)
     if wanted.archive is None:
         err.print("No archive was named: what came after the backup is not there.", markup=False, soft_wrap=True)
     command = this_command()
     if not restored.kept_apart:
         lost = (
-            f"What the bank kept apart after {_shown(restored.backup.ended)} is lost. Whoever was erased since then is back, "
+            f"What the bank kept apart after {_shown(restored.backup.ended_at)} is lost. Whoever was erased since then is back, "
             "and nothing here can tell who: erase them again. The log cannot go on and has to begin anew."
         )
         err.print(lost, markup=False, soft_wrap=True)

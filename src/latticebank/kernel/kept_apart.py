@@ -28,7 +28,10 @@ class KeptApartUnavailable(BankError):
 
 
 class KeptApart:
-    """The list of a name: lines without line feeds, each durable in every folder when a call returns."""
+    """The list of a name: lines without line feeds, each durable in every folder when a call returns.
+
+    The first folder is made with its parents where it is missing, another one only within a folder that is there.
+    """
 
     def __init__(self, folders: Sequence[Path], name: str) -> None:
         assert name in LISTS, "a list that is not named there is in no backup"
@@ -96,9 +99,14 @@ class KeptApart:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Hold the list in all of its folders: in one order, so that no two writers wait for each other, each once."""
+        first = self._paths[0]
+        for path in self._paths:
+            with _named(path):
+                # A further folder may be on a disk that is gone: then nothing is to be kept in the place of that disk.
+                path.parent.mkdir(mode=0o700, parents=path is first, exist_ok=True)
         with ExitStack() as held:
-            for path in sorted({os.path.realpath(path.with_name(f"{path.name}.lock")) for path in self._paths}):
-                held.enter_context(_locked(Path(path)))
+            for lock in sorted({os.path.realpath(path.with_name(f"{path.name}.lock")) for path in self._paths}):
+                held.enter_context(_locked(Path(lock)))
             yield
 
 
@@ -115,7 +123,6 @@ def _named(path: Path) -> Iterator[None]:
 def _locked(path: Path) -> Iterator[None]:
     """Hold a file that is made if need be, for one writer at a time; nothing is ever put in its place."""
     with _named(path):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, _OPEN, 0o600)
     try:
         with _named(path):

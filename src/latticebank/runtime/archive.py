@@ -8,24 +8,37 @@
 A timeline has a folder of its own so that a bank restored to an earlier time never writes over what came later.
 """
 
-import json
+import re
 import secrets
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
+
+from msgspec import Meta, Struct
 
 from latticebank.kernel.settings import KEPT
 from latticebank.runtime import wal
 from latticebank.runtime.data_folder import NOBODYS
-from latticebank.runtime.disk import sync_folder, write_durably
-from latticebank.runtime.errors import ForeignArchive
+from latticebank.runtime.disk import sync_folder
+from latticebank.runtime.errors import ArchiveBroken, ForeignArchive
 from latticebank.runtime.lock import FILE_NAME as LOCK
+from latticebank.runtime.records import read_record, write_record
 from latticebank.runtime.wal import Segment, Switch
+from latticebank.values.errors import InvalidValue
 
 MARKER = "archive.json"
 WAL = "wal"
 FORMAT = 1
 _BEFORE_THE_MARKER = frozenset({LOCK, MARKER + ".new", WAL, KEPT})
+_TIMELINE = re.compile(r"[0-9A-F]{8}")
+
+
+class _Marker(Struct, frozen=True, forbid_unknown_fields=True):
+    """What `archive.json` says."""
+
+    identity: Annotated[str, Meta(pattern=r"^[!-~]{1,64}\Z")]
+    system: Annotated[str, Meta(pattern=r"^[0-9]{1,20}\Z")]
+    timeline: Annotated[int, Meta(ge=1, lt=2**32)]
 
 
 @dataclass(frozen=True)
@@ -41,19 +54,16 @@ class Archive:
     def at(cls, folder: Path) -> Self | None:
         """The archive in this folder; None if the folder is still to become one. Raises `ForeignArchive`."""
         try:
-            written = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-            if written.pop("made_by") != "latticebank" or written.pop("format") != FORMAT:
-                raise ValueError(MARKER)
-            archive = cls(folder, str(written["identity"]), str(written["system"]), int(written["timeline"]))
+            marker = read_record(folder / MARKER, _Marker, FORMAT)
         except FileNotFoundError:
             _refuse_foreign(folder)
             return None
-        except (ValueError, KeyError, TypeError, AttributeError, NotADirectoryError) as broken:
+        except (ValueError, IsADirectoryError, NotADirectoryError) as broken:
             raise ForeignArchive(
                 f"{folder / MARKER} is not a marker that this Latticebank understands; nothing was changed",
-                hint="choose another folder for LATTICEBANK_ARCHIVE",
+                hint="put an undamaged copy of it there, or name another folder for LATTICEBANK_ARCHIVE",
             ) from broken
-        return archive
+        return cls(folder, marker.identity, marker.system, marker.timeline)
 
     @classmethod
     def made(cls, folder: Path, system: str, timeline: int) -> Self:
@@ -62,11 +72,8 @@ class Archive:
 
     def marked(self, timeline: int) -> Self:
         """The same archive, last written on `timeline`, on the disk too."""
-        archive = replace(self, timeline=timeline)
-        content = {"made_by": "latticebank", "format": FORMAT, **asdict(archive)}
-        del content["folder"]
-        write_durably(self.folder / MARKER, json.dumps(content, indent=2) + "\n")
-        return archive
+        write_record(self.folder / MARKER, _Marker(self.identity, self.system, timeline), FORMAT)
+        return replace(self, timeline=timeline)
 
     def log_of(self, timeline: int) -> Path:
         """The folder with the log of a timeline."""
@@ -84,7 +91,7 @@ class Archive:
         """The timelines that have a folder."""
         folder = self.folder / WAL
         names = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
-        return sorted(int(name, 16) for name in names if len(name) == len("00000001"))
+        return sorted(int(name, 16) for name in names if _TIMELINE.fullmatch(name))
 
     def histories(self) -> dict[int, Path]:
         """The histories of all timelines."""
@@ -93,19 +100,37 @@ class Archive:
         }
 
     def way_to(self, timeline: int) -> list[Switch]:
-        """The ancestors of a timeline, the oldest first, and where each was left."""
+        """The ancestors of a timeline, the oldest first, and where each was left.
+
+        Raises `ArchiveBroken` if there is no log of this timeline at all, or nothing says where it began.
+        """
+        if timeline not in self.timelines():
+            raise ArchiveBroken(
+                f"the archive {self.folder} has no log of the timeline {timeline}",
+                hint=f"bring {self.log_of(timeline)} back, or name another --timeline",
+            )
         history = self.histories().get(timeline)
-        return wal.history_in(history.read_text(encoding="utf-8")) if history else []
+        if history is None:
+            return []
+        try:
+            return wal.history_in(history.read_text(encoding="utf-8"))
+        except (UnicodeDecodeError, InvalidValue) as broken:
+            raise ArchiveBroken(
+                f"{history} does not say where the timeline {timeline} began", hint="use another copy of the archive"
+            ) from broken
 
     def segments(self, timeline: int) -> dict[Segment, Path]:
-        """The segments that lead to the end of a timeline, in order: its own, and those of the ancestors before it."""
+        """The files of the log to the end of a timeline, in order: its own, and those of the ancestors before it.
+
+        Some may be damaged. Raises `ArchiveBroken` as `way_to`.
+        """
         found: dict[int, tuple[Segment, Path]] = {}
         for switch in self.way_to(timeline):
             last = switch.position // wal.SEGMENT_BYTES
-            for segment, path in wal.segments_in(self.log_of(switch.timeline)).items():
+            for segment, path in wal.files_in(self.log_of(switch.timeline)).items():
                 if segment.number <= last:
                     found[segment.number] = (segment, path)
-        for segment, path in wal.segments_in(self.log_of(timeline)).items():
+        for segment, path in wal.files_in(self.log_of(timeline)).items():
             found[segment.number] = (segment, path)
         return dict(found[number] for number in sorted(found))
 

@@ -5,6 +5,7 @@ it cannot grow for long, since no commit succeeds while the archive takes nothin
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -209,7 +210,7 @@ class Archiving:
             *("--no-loop", "--no-password", "--dbname", f"{target} gssencmode=disable require_auth=scram-sha-256"),
         ]
         log = self._data_folder.folder / "archive.log"
-        return Receiver(command, {"PGPASSWORD": password}, log, self._lock)
+        return Receiver(command, {"PGPASSWORD": password}, log, self._lock, lambda: _let_begin_again(folder))
 
     def _wait_for(self, connection: Connection, written: int) -> None:
         """Wait until the archive has everything before `written`: nobody may be told of what it has not got."""
@@ -247,6 +248,12 @@ def _told_of(archive: Path) -> Iterator[None]:
         ) from problem
 
 
+def _let_begin_again(folder: Path) -> None:
+    """Empty a newest file that was not filled up with zeros: the receiver goes on with an empty one, and not with this."""
+    if (begun := wal.only_begun_in(folder)) is not None:
+        os.truncate(begun, 0)
+
+
 def require_no_archive(data_folder: DataFolder) -> None:
     """Raise `ArchiveNotNamed` if the bank has an archive: without it, commits would be acknowledged too early."""
     note = _note_in(data_folder)
@@ -274,7 +281,7 @@ def _known(data_folder: DataFolder) -> str | None:
         return str(json.loads(note.read_text(encoding="utf-8"))["archive"])
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as broken:
+    except (ValueError, KeyError, TypeError, RecursionError) as broken:
         raise ForeignArchive(
             f"{note} cannot be read", hint="delete it to begin a new archive, and make a backup at once"
         ) from broken

@@ -8,17 +8,17 @@ A folder with that name is complete: it is built beside its place, verified, and
 credentials and the password of the database.
 """
 
-import json
 import os
 import secrets
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 import psycopg
+from msgspec import Meta, Struct
 from psycopg.conninfo import conninfo_to_dict
 
 from latticebank import __version__
@@ -33,14 +33,14 @@ from latticebank.runtime.disk import (
     require_room,
     sync_folder,
     told_of_copies,
-    write_durably,
 )
-from latticebank.runtime.errors import BackupBroken, BackupNotMade, NoBackup
-from latticebank.runtime.kept import copy_kept, verify_kept
+from latticebank.runtime.errors import BackupBroken, BackupNotMade, FoldersNotApart, NoBackup
+from latticebank.runtime.kept import copy_kept, require_sound, verify_kept
 from latticebank.runtime.lock import FolderLock
 from latticebank.runtime.manifest import manifest_of, verify
 from latticebank.runtime.os_user import ourselves, run
 from latticebank.runtime.premises import CLUSTER as EMBEDDED
+from latticebank.runtime.records import read_record, write_record
 from latticebank.values.clock import Clock
 
 RECORD = "backup.json"
@@ -50,49 +50,55 @@ _BUILDING = ".building-"
 _ROOM_BESIDES = 64 * MEBIBYTE  # the log that is written meanwhile
 _SIZE = "SELECT sum(pg_database_size(oid))::bigint FROM pg_database"
 
+_Word = Annotated[str, Meta(pattern=r"^[!-~]{1,100}\Z")]
+_Moment = Annotated[datetime, Meta(tz=True)]
+_Position = Annotated[str, Meta(pattern=rf"^{wal.POSITION}\Z")]
+_Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+_Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
-@dataclass(frozen=True)
-class Backup:
-    """A backup; times are UTC in ISO 8601, positions those of the log that it needs (`begin` up to `end`)."""
+
+class Backup(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A backup; the positions are those of the log that it needs (`begin` up to `end`)."""
 
     name: str
-    bank: str
-    book: int
-    latticebank: str
-    postgres: str
-    begun_at: str
-    ended_at: str
-    system: str
-    timeline: int
-    begin: str
-    end: str
-    bytes: int
-    manifest: str
-    kept: dict[str, str] = field(default_factory=dict)
+    bank: _Word
+    book: _Count
+    latticebank: _Word
+    postgres: _Word
+    begun_at: _Moment
+    ended_at: _Moment
+    """The moment that it shows."""
+    system: Annotated[str, Meta(pattern=r"^[0-9]{1,20}\Z")]
+    timeline: Annotated[int, Meta(ge=1, lt=2**32)]
+    begin: _Position
+    end: _Position
+    bytes: _Count
+    manifest: _Digest
+    kept: dict[str, _Digest]
     """The lists of what is kept apart, each with the SHA-256 of its file in hexadecimal."""
 
     @classmethod
     def at(cls, folder: Path) -> Self:
         """The backup in this folder, as it says of itself. Raises `NoBackup` or `BackupBroken`."""
         try:
-            written = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-            if written.pop("made_by") != "latticebank" or written.pop("format") != FORMAT:
-                raise ValueError(RECORD)
-            backup = cls(name=folder.name, **written)
-            datetime.fromisoformat(backup.ended_at)
-            wal.position_of(backup.begin)
+            return read_record(folder / RECORD, cls, FORMAT, name=folder.name)
         except FileNotFoundError as gone:
             raise NoBackup(
                 f"there is no backup in {folder}", hint="name a folder that `latticebank backup` made"
             ) from gone
-        except (OSError, ValueError, KeyError, TypeError) as broken:
-            raise BackupBroken(f"{folder / RECORD} cannot be read", hint="use another backup") from broken
-        return backup
+        except OSError as problem:
+            raise BackupBroken(
+                f"{folder / RECORD} cannot be read: {problem.strerror}", hint="use another backup"
+            ) from problem
+        except ValueError as broken:
+            raise BackupBroken(
+                f"{folder / RECORD} is not the record of a backup", hint="use another backup"
+            ) from broken
 
     @property
-    def ended(self) -> datetime:
-        """The moment that it shows."""
-        return datetime.fromisoformat(self.ended_at)
+    def age(self) -> tuple[int, int, str]:
+        """Comes before that of every later backup of the same database: a clock may be wrong, the log only grows."""
+        return self.timeline, wal.position_of(self.end), self.name
 
     def verified(self, folder: Path) -> Self:
         """The same backup after every byte was compared. Raises `BackupBroken`."""
@@ -101,7 +107,9 @@ class Backup:
                 f"{folder} was made by PostgreSQL {self.postgres}; this Latticebank runs {POSTGRES_MAJOR}",
                 hint="restore it with the Latticebank that made it",
             )
-        if manifest_of(folder / CLUSTER).digest != self.manifest:
+        manifest = manifest_of(folder / CLUSTER)
+        said = (self.manifest, self.system, self.timeline, wal.position_of(self.begin), wal.position_of(self.end))
+        if said != (manifest.digest, manifest.system, manifest.timeline, manifest.begin, manifest.end):
             raise BackupBroken(f"the manifest in {folder} is not the one of this backup", hint="use another backup")
         verify(folder / CLUSTER)
         verify_kept(folder, self.kept)
@@ -118,16 +126,33 @@ class Whose:
     kept: tuple[Path, ...]
 
 
-def backups_in(folder: Path) -> list[Backup]:
-    """The complete backups in a folder, the oldest first; what cannot be read as one is left out."""
-    found = []
+@dataclass(frozen=True)
+class Backups:
+    """The backups in a folder, of each database the oldest first; and the names of those whose record is damaged."""
+
+    sound: list[Backup]
+    broken: list[str]
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """Which backups were deleted, how many segments of the archive, and which backups were passed over as broken."""
+
+    deleted: list[str]
+    segments: int
+    broken: list[str]
+
+
+def backups_in(folder: Path) -> Backups:
+    """The complete backups in a folder."""
+    sound, broken = [], []
     for each in sorted(folder.iterdir()) if folder.is_dir() else []:
         if not each.name.startswith(".") and (each / RECORD).is_file():
             try:
-                found.append(Backup.at(each))
+                sound.append(Backup.at(each))
             except BackupBroken:
-                continue
-    return sorted(found, key=lambda backup: backup.ended)
+                broken.append(each.name)
+    return Backups(sorted(sound, key=lambda backup: backup.age), broken)
 
 
 def require_place_of_backups(folder: Path, whose: Whose) -> Path:
@@ -135,11 +160,14 @@ def require_place_of_backups(folder: Path, whose: Whose) -> Path:
 
     Raises:
         FolderUnusable: it is none.
-        FoldersNotApart: it lies in the data folder or beside the cluster, or one of these in it.
+        FoldersNotApart: it is a backup or in one, lies in the data folder or beside the cluster, or one of these in it.
 
     """
     folder, data = folder_at(folder), folder_at(whose.data)
     require_apart(folder, data)
+    for each in (folder, *folder.parents):
+        if (each / RECORD).is_file() and (each / CLUSTER).is_dir():
+            raise FoldersNotApart(f"{each} is itself a backup", hint=f"name the folder of backups: {each.parent}")
     if (marker := require_ours(data / EMBEDDED)) is not None:
         require_apart(folder, DataFolder(data / EMBEDDED, marker).home)
     return folder
@@ -154,10 +182,11 @@ def make_backup(
         BackupNotMade: the server did not give a whole copy.
         DiskFull: there is no room for it.
         FolderUnusable: `folder` is none, or cannot be written.
-        FoldersNotApart: it lies in the data folder, or the data folder in it.
-        KeptApartUnavailable: what is kept apart cannot be read.
+        FoldersNotApart: as `require_place_of_backups`.
+        KeptApartUnavailable, KeptApartDamaged: what is kept apart cannot be read.
 
     """
+    require_sound(whose.kept)
     folder = require_place_of_backups(folder, whose)  # whole: the programs of PostgreSQL run in another folder
     with told_of_copies(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -213,8 +242,8 @@ def _build(
         book=whose.book,
         latticebank=__version__,
         postgres=version,
-        begun_at=begun.isoformat(),
-        ended_at=ended.isoformat(),
+        begun_at=begun,
+        ended_at=ended,
         system=manifest.system,
         timeline=manifest.timeline,
         begin=wal.shown(manifest.begin),
@@ -223,24 +252,25 @@ def _build(
         manifest=manifest.digest,
         kept=kept,
     )
-    content = {"made_by": "latticebank", "format": FORMAT, **asdict(backup)}
-    del content["name"]
-    write_durably(building / RECORD, json.dumps(content, indent=2) + "\n")
+    write_record(building / RECORD, backup, FORMAT, "name")
     sync_folder(building)
     os.rename(building, place)  # noqa: PTH104 - never over a folder that has something in it
     sync_folder(place.parent)
-    return replace(backup, name=place.name)
+    return backup
 
 
-def keep_newest(folder: Path, number: int, latest: Backup, archive: Archive | None) -> tuple[list[str], int]:
-    """Delete the older backups of the same database, and the log in the archive that none of those left needs.
+def keep_newest(folder: Path, number: int, latest: Backup, archive: Archive | None) -> Pruned:
+    """Keep the latest backup and the newest of the same database, so many in all; delete the others.
 
-    Returns the names of the backups and the number of segments that were deleted.
+    The log in the archive goes that none of those left in this folder needs. A backup that is broken is not counted, and
+    not deleted.
     """
     pruned = 0
     with told_of_copies(folder):
-        ours = [backup for backup in backups_in(folder) if backup.system == latest.system]
-        old, kept = ours[:-number], ours[-number:]
+        there = backups_in(folder)
+        others = [each for each in there.sound if each.system == latest.system and each.name != latest.name]
+        cut = max(0, len(others) - (number - 1))
+        old, kept = others[:cut], [*others[cut:], latest]
         for backup in old:
             doomed = folder / f"{_BUILDING}{backup.name}"
             (folder / backup.name).rename(doomed)  # half deleted, it is no backup
@@ -248,7 +278,7 @@ def keep_newest(folder: Path, number: int, latest: Backup, archive: Archive | No
             shutil.rmtree(doomed)
         if archive is not None and archive.system == latest.system:
             pruned = archive.prune(min(wal.position_of(backup.begin) for backup in kept) // wal.SEGMENT_BYTES)
-    return [backup.name for backup in old], pruned
+    return Pruned([backup.name for backup in old], pruned, there.broken)
 
 
 def _asked(url: str) -> tuple[int, str]:

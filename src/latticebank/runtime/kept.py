@@ -5,17 +5,34 @@ would let the log fork and bring erased customers back; so a restore goes on wit
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from latticebank.kernel.kept_apart import LISTS, KeptApart
+from latticebank.kernel.kept_apart import LISTS, MAX_LINE_BYTES, KeptApart
 from latticebank.kernel.settings import KEPT
 from latticebank.runtime.disk import folder_at
 from latticebank.runtime.errors import BackupBroken, KeptApartMissing
 from latticebank.security.audit.model.forgotten import forgotten
 from latticebank.security.audit.model.standing import Remembered, remembered_in
+from latticebank.security.identity.model.erasure import erasure_of
+from latticebank.security.keys.model import Tombstone
+from latticebank.values.errors import BankError, Fault
 
 _PUBLISHED = "log-published"
+_READERS: Mapping[str, Callable[[bytes], object]] = {
+    "tombstones": Tombstone.from_line,
+    "erasures": erasure_of,
+    _PUBLISHED: lambda line: remembered_in([line]),
+}
+"""How the services read a line of each list."""
+
+
+class KeptApartDamaged(BankError):
+    """A line of what is kept apart is none: a bank that was restored with it would not open."""
+
+    code = "kept-apart-damaged"
+    title = "What is kept apart from the databases is damaged"
+    fault = Fault.REFUSED
 
 
 def copy_kept(folders: Sequence[Path], backup: Path) -> dict[str, str]:
@@ -61,6 +78,32 @@ def kept_in(folder: Path) -> Path:
     raise KeptApartMissing(
         f"{folder} has none of the lists {', '.join(LISTS)}", hint="name the folder `kept` of the old data folder"
     )
+
+
+def require_sound(folders: Iterable[Path]) -> None:
+    """Read every line of the lists in these folders as the services will.
+
+    Raises:
+        KeptApartDamaged: a line is none; the message has the file and the number of the line.
+        KeptApartUnavailable: a list cannot be read.
+
+    """
+    for folder in folders:
+        for name, read in _READERS.items():
+            for line in KeptApart([folder], name).lines():
+                try:
+                    if len(line) <= MAX_LINE_BYTES:
+                        read(line)
+                        continue
+                except (BankError, UnicodeDecodeError, RecursionError):
+                    pass
+                path = folder / name
+                number = path.read_bytes().split(b"\n").index(line) + 1
+                raise KeptApartDamaged(
+                    f"line {number} of {path} cannot be read: {line[:60]!a}",
+                    hint="put an undamaged copy of this file there: data folder and archive have the same lines; if there is "
+                    "none, take out this line alone",
+                )
 
 
 def has_lists(folder: Path) -> bool:

@@ -52,7 +52,7 @@ def manifest_of(cluster: Path) -> Manifest:
         )
     except OSError as gone:
         raise BackupBroken(f"{path} cannot be read: {gone.strerror}", hint=_HINT) from gone
-    except (ValueError, KeyError, TypeError) as broken:
+    except (ValueError, KeyError, TypeError, RecursionError) as broken:
         raise BackupBroken(f"{path} is not a manifest", hint=_HINT) from broken
 
 

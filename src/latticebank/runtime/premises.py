@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from latticebank.kernel.credential_file import TOKEN_FILE
+from latticebank.kernel.credential_file import SERVICES_FOLDER, TOKEN_FILE
 from latticebank.kernel.migrations import BUS_TABLES, migrate
 from latticebank.kernel.service import Service
 from latticebank.kernel.settings import BUS, Settings
@@ -74,11 +74,12 @@ def _refuse_foreign(data: Path) -> None:
     try:
         make_folder(data)
         found = {each.name for each in data.iterdir()}
+        credentials = any((data / SERVICES_FOLDER).glob("*.token"))  # copied here before the first start
     except OSError as problem:
         raise UnwritableDataFolder(
             f"{data.absolute()} cannot be used: {problem.strerror}", hint="choose another folder with --data"
         ) from problem
-    if found and not found & {CLUSTER, TOKEN_FILE}:
+    if found and not credentials and not found & {CLUSTER, TOKEN_FILE}:
         raise ForeignDataFolder(
             f"{data.absolute()} holds {min(found)!r} and no bank",
             hint="give the bank a folder of its own with --data or LATTICEBANK_DATA",

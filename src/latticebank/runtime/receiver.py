@@ -5,7 +5,7 @@ pause that grows; meanwhile no commit is acknowledged, and the log of the bank s
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -23,10 +23,18 @@ _log = structlog.get_logger()
 
 
 class Receiver:
-    """Runs `command` over and over until it is stopped; `secrets` are variables of its environment."""
+    """Runs `command` over and over until it is stopped, each time after `prepare`; `secrets` go into its environment."""
 
-    def __init__(self, command: Sequence[str], secrets: Mapping[str, str], log: Path, lock: FolderLock) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        secrets: Mapping[str, str],
+        log: Path,
+        lock: FolderLock,
+        prepare: Callable[[], None],
+    ) -> None:
         self._command = list(command)
+        self._prepare = prepare
         self._environment = {**ENVIRONMENT, **secrets}
         self._log_file = log
         self._lock = lock
@@ -69,6 +77,7 @@ class Receiver:
     def _run(self) -> bool:
         """Run the program until it ends or is to end; whether it ran for longer than the longest pause."""
         try:
+            self._prepare()
             server = GuardedServer.start(
                 self._command, ourselves(), self._log_file, self._lock, environment=self._environment
             )

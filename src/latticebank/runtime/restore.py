@@ -37,7 +37,7 @@ from latticebank.runtime.errors import (
     NoBackup,
     RecoveryFailed,
 )
-from latticebank.runtime.kept import bring_together, give_up_the_log, has_lists, kept_in, reaches
+from latticebank.runtime.kept import bring_together, give_up_the_log, has_lists, kept_in, reaches, require_sound
 from latticebank.runtime.lock import FolderLock
 from latticebank.runtime.manifest import LOG, MANIFEST
 from latticebank.runtime.os_user import ServerUser, server_user
@@ -48,6 +48,7 @@ from latticebank.runtime.wal import Segment
 from latticebank.values.errors import InvalidValue
 
 RESTORING = f"{CLUSTER}.restoring"
+_ANOTHER_ARCHIVE = "use another copy of the archive; or restore what leads up to there with --to and a time before"
 THREE_WAYS = (
     "name the archive with --archive, or the folder `kept` of the old data folder with --kept; if both are lost for good, say "
     "--without-kept: the log then has to begin anew, and who was erased since the backup is not known"
@@ -81,6 +82,8 @@ class Restored:
     seconds: float
     left_out: int
     left_out_until: datetime | None
+    passed_over: list[str]
+    """The backups in the folder whose record is damaged."""
     kept_apart: bool
     """Whether all that the bank kept apart is there; if not, its log has to begin anew."""
 
@@ -93,7 +96,10 @@ class _Plan:
     backup: Backup
     archive: Archive | None
     log: Mapping[Segment, Path]
+    damage: str | None
+    """What is wrong with that log, if anything is; what is before may be well."""
     target: Target
+    passed_over: list[str]
 
     @property
     def to_the_end(self) -> bool:
@@ -139,6 +145,7 @@ def restore(
         DataFolderTaken: there is a bank already.
         FoldersNotApart: the data folder lies in that of the backups or of the archive, or the other way round.
         KeptApartMissing: nothing says what came after the moment that is restored, and `without_kept` does not either.
+        KeptApartDamaged: a list of what is kept apart has a line that no service can read.
         RecoveryFailed: the log does not lead to what is wanted.
         DiskFull, FolderUnusable, KeptApartUnavailable: a folder does not let it.
 
@@ -152,16 +159,7 @@ def restore(
         if (data / CLUSTER).exists():
             raise DataFolderTaken(f"{data} has a bank already", hint="restore into another folder; nothing was changed")
         work = data / RESTORING
-        _clear(work, progress)
-        make_folder(work)
-        lock = FolderLock.take(work, progress)
-        try:
-            recovered = _rebuild(work, plan, lock, _Ways(progress, system_folder, checked(parameters or {})))
-        except BaseException:
-            lock.release()
-            _clear(work, progress)
-            raise
-        lock.release()
+        recovered = _rebuilt_in(work, plan, _Ways(progress, system_folder, checked(parameters or {})))
         left_out, until = commits_after(recovered, plan.log, binaries_of_the_wheel()) if wanted.until else (0, None)
         _bring_back_what_is_kept(plan, memory, data)
         os.rename(work, data / CLUSTER)  # noqa: PTH104 - never over a bank that came meanwhile
@@ -175,6 +173,7 @@ def restore(
         seconds=time.monotonic() - began,
         left_out=left_out,
         left_out_until=until,
+        passed_over=plan.passed_over,
         kept_apart=memory.complete,
     )
 
@@ -198,6 +197,7 @@ def _verified(wanted: Wanted, data: Path, progress: Callable[[str], None]) -> tu
     folders = _folders_kept(wanted, plan)
     progress(f"Verifying the backup {plan.backup.name}")
     plan.backup.verified(plan.folder)
+    require_sound(filter(has_lists, (plan.folder / KEPT, *folders, data / KEPT)))
     return plan, _Memory(folders, _is_complete(wanted, plan, folders))
 
 
@@ -233,53 +233,80 @@ def _plan(wanted: Wanted) -> _Plan:
                 f"there is no archive in {wanted.archive}", hint="name the folder of LATTICEBANK_ARCHIVE"
             )
     timeline = wanted.timeline or (archive.timeline if archive else None)
-    folder = _chosen(wanted, archive, timeline)
+    folder, passed_over = _chosen(wanted, archive, timeline)
     backup = Backup.at(folder)
-    if wanted.until is not None and wanted.until < backup.ended:
+    if wanted.until is not None and wanted.until < backup.ended_at:
         raise NoBackup(
-            f"the backup {backup.name} was complete at {backup.ended_at}, after the time that is wanted",
+            f"the backup {backup.name} was complete at {backup.ended_at.isoformat()}, after the time that is wanted",
             hint="name an earlier backup, or the folder of them all",
         )
     if archive is None:
-        return _Plan(folder, backup, None, {}, Target(wanted.timeline, wanted.until))
+        return _Plan(folder, backup, None, {}, None, Target(wanted.timeline, wanted.until), passed_over)
     if archive.system != backup.system:
         raise ForeignArchive(f"the archive {archive.folder} is not of the bank that was backed up in {folder}")
+    log, damage = _log_from(folder, backup, archive, timeline or backup.timeline)
+    if damage is not None and wanted.until is None:
+        raise ArchiveBroken(damage, hint=_ANOTHER_ARCHIVE)
+    return _Plan(folder, backup, archive, log, damage, Target(timeline, wanted.until), passed_over)
+
+
+def _log_from(
+    folder: Path, backup: Backup, archive: Archive, timeline: int
+) -> tuple[Mapping[Segment, Path], str | None]:
+    """The segments that lead on from a backup to the end of a timeline, and the first thing that is wrong with them."""
     first = wal.position_of(backup.begin) // wal.SEGMENT_BYTES
-    log = {
-        segment: path
-        for segment, path in archive.segments(timeline or backup.timeline).items()
-        if segment.number >= first
-    }
+    files = {segment: path for segment, path in archive.segments(timeline).items() if segment.number >= first}
+    log = {segment: path for segment, path in files.items() if wal.is_whole(segment, path)}
+    for segment in sorted(files.keys() - log.keys(), key=lambda each: each.number):
+        return log, f"{files[segment]} is damaged: it has not the {wal.SEGMENT_BYTES} bytes of a segment"
     in_backup = [segment.number for segment in wal.segments_in(folder / COPY / LOG)]
     gap = wal.first_gap([*in_backup, *(segment.number for segment in log)])
-    if gap is not None and wanted.until is None:
-        raise ArchiveBroken(
-            f"the segment {Segment(timeline or backup.timeline, gap).name} is missing in the archive {archive.folder}",
-            hint="use another copy of the archive; or restore what leads up to there with --to and a time before",
-        )
-    return _Plan(folder, backup, archive, log, Target(timeline, wanted.until))
+    if gap is not None:
+        return log, f"the segment {Segment(timeline, gap).name} is missing in the archive {archive.folder}"
+    return log, None
 
 
-def _chosen(wanted: Wanted, archive: Archive | None, timeline: int | None) -> Path:
-    """The folder of the backup: the one that is named, or the newest that lies on the way to what is wanted."""
+def _chosen(wanted: Wanted, archive: Archive | None, timeline: int | None) -> tuple[Path, list[str]]:
+    """The folder of the backup, the one that is named or the newest on the way to what is wanted; and those passed over."""
     source = folder_at(wanted.source)
     if (source / RECORD).is_file():
-        return source
+        return source, []
     ways = {each.timeline: each.position for each in archive.way_to(timeline)} if archive and timeline else {}
+    there = backups_in(source)
     fit = [
         backup
-        for backup in backups_in(source)
-        if (wanted.until is None or backup.ended <= wanted.until)
+        for backup in there.sound
+        if (wanted.until is None or backup.ended_at <= wanted.until)
         and (archive is None or archive.system == backup.system)
         and (timeline in (None, backup.timeline) or wal.position_of(backup.end) <= ways.get(backup.timeline, -1))
     ]
     if not fit:
-        there = ", ".join(backup.name for backup in backups_in(source)) or "none"
+        names = ", ".join([*(each.name for each in there.sound), *(f"{name} (broken)" for name in there.broken)])
         raise NoBackup(
-            f"no backup in {source} leads to what is wanted; there are: {there}",
+            f"no backup in {source} leads to what is wanted; there are: {names or 'none'}",
             hint="choose a time after one of them, or another --timeline",
         )
-    return source / fit[-1].name
+    if len({backup.system for backup in fit}) > 1:
+        raise NoBackup(
+            f"the backups in {source} are of several databases: {', '.join(backup.name for backup in fit)}",
+            hint="name one of them, or the archive",
+        )
+    return source / fit[-1].name, there.broken
+
+
+def _rebuilt_in(work: Path, plan: _Plan, ways: _Ways) -> Recovered:
+    """Recover in a folder that is locked meanwhile, and leave nothing there if it fails."""
+    _clear(work, ways.progress)
+    make_folder(work)
+    lock = FolderLock.take(work, ways.progress)
+    try:
+        recovered = _rebuild(work, plan, lock, ways)
+    except BaseException:
+        lock.release()
+        _clear(work, ways.progress)
+        raise
+    lock.release()
+    return recovered
 
 
 def _rebuild(work: Path, plan: _Plan, lock: FolderLock, ways: _Ways) -> Recovered:
@@ -298,13 +325,9 @@ def _rebuild(work: Path, plan: _Plan, lock: FolderLock, ways: _Ways) -> Recovere
     try:
         recovered = recover(data_folder, user, binaries, lock, plan.target, ways.parameters)
     except RecoveryFailed as failed:
-        gap = wal.first_gap(segment.number for segment in plan.log)
-        if gap is None:
+        if plan.damage is None:
             raise
-        name = Segment(plan.target.timeline or plan.backup.timeline, gap).name
-        raise ArchiveBroken(
-            f"the segment {name} is missing in the archive. {failed.detail}", hint=failed.hint
-        ) from failed
+        raise ArchiveBroken(f"{plan.damage}. {failed.detail}", hint=failed.hint) from failed
     if plan.target.until is None:
         require_whole_log(recovered, plan.log, written)
     data_folder.marked(initialised=True)

@@ -18,7 +18,9 @@ PARTIAL = ".partial"  # the segment that is still being written
 HISTORY = ".history"
 _SEGMENT = re.compile(r"([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})")
 _HISTORY = re.compile(r"([0-9A-F]{8})\.history")
-_POSITION = re.compile(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
+POSITION = r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})"
+_POSITION = re.compile(POSITION)
+_SWITCH = re.compile(rf"([1-9][0-9]{{0,9}})\s+({POSITION})(\s.*)?")
 _IN_4_GIB = 2**32 // SEGMENT_BYTES
 
 
@@ -76,19 +78,48 @@ def history_name(timeline: int) -> str:
 
 
 def history_in(text: str) -> list[Switch]:
-    """What the history of a timeline says: its ancestors, the oldest first, and where each was left."""
-    lines = (line.split(maxsplit=2) for line in text.splitlines() if line.strip() and not line.startswith("#"))
-    return [Switch(int(words[0]), position_of(words[1])) for words in lines]
+    """What the history of a timeline says: its ancestors, the oldest first, and where each was left.
+
+    Raises `InvalidValue` if it is none.
+    """
+    switches = []
+    for line in text.splitlines():
+        if line.strip() and not line.startswith("#"):
+            if (found := _SWITCH.fullmatch(line.strip())) is None:
+                raise InvalidValue(f"{line[:80]!a} is no line of the history of a timeline", field="history")
+            switches.append(Switch(int(found.group(1)), position_of(found.group(2))))
+    if not switches:
+        raise InvalidValue("this history of a timeline is empty", field="history")
+    return switches
+
+
+def files_in(folder: Path) -> dict[Segment, Path]:
+    """The files of segments in a folder, in order, whatever their size: the whole one rather than the `.partial`.
+
+    A newest one to which nothing was written yet is left out.
+    """
+    found = _named_in(folder)
+    newest = next(reversed(found), None)
+    if newest is not None and _is_only_begun(found[newest]):
+        del found[newest]
+    return found
 
 
 def segments_in(folder: Path) -> dict[Segment, Path]:
-    """The segments in a folder with their files, in order; the whole file of one rather than its `.partial`."""
-    found: dict[Segment, Path] = {}
-    for path in sorted(_files(folder)):
-        segment = Segment.named(path.name.removesuffix(PARTIAL))
-        if segment is not None and path.stat().st_size == SEGMENT_BYTES:
-            found.setdefault(segment, path)
-    return dict(sorted(found.items()))
+    """Those of them that have the size of a segment."""
+    return {segment: path for segment, path in files_in(folder).items() if is_whole(segment, path)}
+
+
+def is_whole(segment: Segment, path: Path) -> bool:
+    """Whether a file has the size of a segment, as it has from before anything is written to it."""
+    path = found_again(segment, path)
+    return path.is_file() and path.stat().st_size == SEGMENT_BYTES
+
+
+def only_begun_in(folder: Path) -> Path | None:
+    """The newest file of a folder if it is a `.partial` that is still to be filled up with zeros."""
+    path = next(reversed(_named_in(folder).values()), None)
+    return path if path is not None and _is_only_begun(path) else None
 
 
 def found_again(segment: Segment, path: Path) -> Path:
@@ -98,7 +129,7 @@ def found_again(segment: Segment, path: Path) -> Path:
 
 def histories_in(folder: Path) -> dict[int, Path]:
     """The timelines whose history is in a folder, with the files."""
-    matches = ((_HISTORY.fullmatch(path.name), path) for path in _files(folder))
+    matches = ((_HISTORY.fullmatch(path.name), path) for path in _entries(folder) if path.is_file())
     return {int(match.group(1), 16): path for match, path in matches if match}
 
 
@@ -108,5 +139,27 @@ def first_gap(numbers: Iterable[int]) -> int | None:
     return next((before + 1 for before, after in pairwise(ordered) if after != before + 1), None)
 
 
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+def _named_in(folder: Path) -> dict[Segment, Path]:
+    found: dict[Segment, Path] = {}
+    for path in sorted(_entries(folder)):
+        segment = Segment.named(path.name.removesuffix(PARTIAL))
+        if segment is not None:
+            found.setdefault(segment, path)
+    return dict(sorted(found.items()))
+
+
+def _is_only_begun(path: Path) -> bool:
+    """Whether the writer of the log died, or ran out of room, while it filled a new file with zeros."""
+    if not path.name.endswith(PARTIAL):
+        return False
+    try:
+        if not path.is_file() or path.stat().st_size >= SEGMENT_BYTES:
+            return False
+        content = path.read_bytes()  # by now it may be filled up, and written to
+    except FileNotFoundError:  # a bank that lives has completed it
+        return False
+    return len(content) < SEGMENT_BYTES and not content.strip(b"\0")
+
+
+def _entries(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []

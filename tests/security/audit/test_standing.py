@@ -276,13 +276,24 @@ def test_the_furthest_word_counts_whichever_folder_has_it() -> None:
     "refused",
     [
         lambda: remembered_in([b"{"]),
+        lambda: remembered_in([b"[" * 4_000]),
+        lambda: remembered_in([b"\xff"]),
+        lambda: remembered_in([line_of(Remembered("a", -1))]),
         lambda: require_growth(
             9, remembered_in([line_of(Remembered("a", 7, "77")), line_of(Remembered("a", 7, "78"))])["a"]
         ),
         lambda: require_growth(6, Remembered("a", 7)),
         lambda: require_same(b"\x00" * 32, Remembered("a", 7, "77" * 32)),
     ],
-    ids=["no line", "two trees of one size", "fewer leaves", "another root"],
+    ids=[
+        "no line",
+        "nested too deeply",
+        "no text",
+        "a size below nothing",
+        "two trees of one size",
+        "fewer leaves",
+        "another root",
+    ],
 )
 def test_whatever_does_not_fit_stops_the_log(refused: Callable[[], object]) -> None:
     with pytest.raises(LogHalted):

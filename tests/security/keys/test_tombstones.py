@@ -63,6 +63,7 @@ class Bank:
     def __init__(self, folder: Path, url: str, clock: MovingClock) -> None:
         self.url = url
         self.clock = clock
+        (folder / "archive").mkdir(parents=True, exist_ok=True)
         self.settings = Settings(data=folder / "data", archive=folder / "archive", demo=True)
         self.database = Database(url, application_name="test-tombstones")
 

@@ -4,7 +4,9 @@ What was published is remembered outside of the database, and by witnesses. A da
 that somebody rewrote, is held against that memory before anything is appended to it or signed.
 """
 
-from msgspec import DecodeError, Struct, ValidationError, json
+from typing import Annotated
+
+from msgspec import DecodeError, Meta, Struct, ValidationError, json
 
 from latticebank.values.errors import BankError, Fault
 
@@ -30,7 +32,7 @@ class Remembered(Struct, frozen=True):
     """What was said of a log: its size and, where that is known, the root in hexadecimal."""
 
     origin: str
-    size: int
+    size: Annotated[int, Meta(ge=0)]
     root: str = ""
 
 
@@ -52,7 +54,7 @@ def remembered_in(lines: list[bytes]) -> dict[str, Remembered]:
     for line in lines:
         try:
             said = json.decode(line, type=Remembered)
-        except (DecodeError, ValidationError) as error:
+        except (DecodeError, ValidationError, UnicodeDecodeError, RecursionError) as error:
             raise LogHalted(
                 "what was published of the log cannot be read where it is kept", hint="restore the file log-published"
             ) from error
