@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import psycopg
 import pytest
+from psycopg.rows import TupleRow
 from sqlalchemy.exc import DBAPIError
 
 from latticebank.kernel import database as database_room
@@ -26,6 +27,12 @@ async def count(database: Database, table: str) -> int:
 async def note(database: Database, subject: str) -> None:
     async with database.begin() as unit_of_work:
         await unit_of_work.connection.exec_driver_sql("INSERT INTO noted (subject) VALUES (%s)", (subject,))
+
+
+def end_sessions(url: str) -> None:
+    """End the sessions of the test's database, and wait until they have ended."""
+    with psycopg.connect(url, autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE application_name = 'test'")
 
 
 async def test_what_a_unit_of_work_writes_and_publishes_is_there_after_it(database: Database) -> None:
@@ -142,10 +149,34 @@ async def test_every_connection_is_read_committed_in_utc_with_bounds_on_its_wait
 
 async def test_a_server_that_restarted_is_not_noticed_by_the_next_caller(database: Database) -> None:
     await database.ping()
-    with psycopg.connect(database.url, autocommit=True) as other:
-        other.execute("SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE application_name = 'test'")
+    end_sessions(database.url)
     await note(database, "as if nothing had happened")
     assert await count(database, "noted") == 1
+
+
+class DoomedDatabase(Database):
+    """A database that closes each new connection at once, from the moment on that it is told to."""
+
+    doomed = False
+
+    async def _open_pooled(self, *arguments: object, **options: object) -> psycopg.AsyncConnection[TupleRow]:
+        connection = await super()._open_pooled(*arguments, **options)
+        if self.doomed:
+            end_sessions(self.url)
+        return connection
+
+
+async def test_a_server_that_closes_each_connection_at_once_is_unavailable(service_url: str) -> None:
+    database = DoomedDatabase(service_url, application_name="test", pool_size=1)
+    await database.ping()
+    database.doomed = True
+    end_sessions(service_url)
+    for ask in (database.ping, lambda: note(database, "nothing"), lambda: database.fetch("SELECT 1", ())):
+        with pytest.raises(DatabaseUnavailable):
+            await ask()
+    database.doomed = False
+    await database.ping()
+    await database.close()
 
 
 async def test_a_connection_that_breaks_in_a_unit_of_work_says_unavailable(database: Database) -> None:

@@ -12,7 +12,7 @@ import sqlalchemy
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
-from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from latticebank.kernel import outbox
@@ -28,6 +28,8 @@ IDLE_IN_TRANSACTION_SECONDS = 15
 STATEMENT_SECONDS = 30
 MAX_POOL_SIZE = 50
 _RECYCLE_SECONDS = 1800
+_POOL_GAVE_UP = "This connection is closed"
+"""What SQLAlchemy says when connections that it has just opened were lost as well, twice in a row."""
 _ENDED_BY_TIMEOUT = frozenset({"25P03", "25P04"})
 
 
@@ -237,6 +239,10 @@ def unavailability() -> Iterator[None]:
         yield
     except sqlalchemy.exc.TimeoutError as error:
         raise DatabaseUnavailable(f"no database connection became free within {POOL_WAIT_SECONDS} s") from error
+    except InvalidRequestError as error:
+        if str(error) != _POOL_GAVE_UP:
+            raise
+        raise DatabaseUnavailable("each connection to the database is closed at once") from error
     except DBAPIError as error:
         reason = _unavailable_because(error.orig)
         if reason is None and not error.connection_invalidated:
