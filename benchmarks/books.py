@@ -28,8 +28,9 @@ from latticebank.kernel.credential_file import operator_credential
 from latticebank.kernel.settings import load_settings
 from latticebank.kernel.telemetry import configure_logs
 from latticebank.kernel.transports import HttpTransport
+from latticebank.runtime.data_folder import EMBEDDED
 from latticebank.runtime.postgres import EmbeddedPostgres
-from latticebank.runtime.premises import CLUSTER, open_premises
+from latticebank.runtime.premises import open_premises
 from latticebank.runtime.presence import running_bank
 from latticebank.runtime.server import running_bank as run_bank
 
@@ -77,7 +78,7 @@ async def measure(rows: int, rounds: int, tell: Tell) -> dict[str, Any]:
                 async with opened(data) as bank:
                     facts = facts or machine.facts(bank.url, folder)
                     imports[way].append(await _import(bank, mapping, file, rows))
-                EmbeddedPostgres(data / CLUSTER).remove()
+                EmbeddedPostgres(data / EMBEDDED).remove()
     return {"machine": facts, "imports": [_row(way, done) for way, done in imports.items()]}
 
 

@@ -9,15 +9,15 @@ from typing import Annotated
 import typer
 
 from latticebank.cli.console import Steps, err, out, this_command, write_json
-from latticebank.cli.opening import refuse_nothing_here
+from latticebank.cli.reaching import refuse_nothing_here
 from latticebank.kernel.settings import Settings, load_settings
 from latticebank.kernel.telemetry import configure_logs
 from latticebank.runtime.archive import Archive
 from latticebank.runtime.backup import Pruned, Whose, keep_newest, make_backup, require_place_of_backups
 from latticebank.runtime.binaries import binaries_of_the_wheel
+from latticebank.runtime.data_folder import EMBEDDED
 from latticebank.runtime.disk import told_of_copies
 from latticebank.runtime.postgres import EmbeddedPostgres
-from latticebank.runtime.premises import CLUSTER
 from latticebank.runtime.presence import running_bank
 from latticebank.runtime.restore import Restored, Wanted
 from latticebank.runtime.restore import restore as restore_bank
@@ -144,11 +144,11 @@ def _server_url(settings: Settings, steps: Steps) -> Iterator[str]:
     if presence is not None:
         elsewhere = {url.get_secret_value() for url in settings.database_urls.values()}
         here = [url for url in presence.database_urls.values() if url not in elsewhere]
-        if here and (settings.data / CLUSTER).exists():
+        if here and (settings.data / EMBEDDED).exists():
             yield here[0]
             return
-    elif (settings.data / CLUSTER).exists():
-        with EmbeddedPostgres(settings.data / CLUSTER, progress=steps, archive=settings.archive) as server:
+    elif (settings.data / EMBEDDED).exists():
+        with EmbeddedPostgres(settings.data / EMBEDDED, progress=steps, archive=settings.archive) as server:
             yield server.url("postgres")
         return
     refuse_nothing_here(settings)

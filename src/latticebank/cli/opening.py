@@ -5,21 +5,13 @@ from contextlib import asynccontextmanager, contextmanager
 
 from latticebank.bank import SERVICES
 from latticebank.cli.console import Steps
+from latticebank.cli.reaching import refuse_nothing_here
 from latticebank.kernel.settings import Settings, load_settings
 from latticebank.kernel.transports import Transport
-from latticebank.runtime.premises import CLUSTER, open_premises
+from latticebank.runtime.premises import open_premises
 from latticebank.runtime.presence import running_bank
 from latticebank.runtime.server import running_bank as run_bank
 from latticebank.security.keys.service.kek import DEMO_FILE
-from latticebank.values.errors import BankError, Fault
-
-
-class NoBankHere(BankError):
-    """There is no bank in the data folder."""
-
-    code = "no-bank-here"
-    title = "There is no bank here"
-    fault = Fault.NOT_FOUND
 
 
 @asynccontextmanager
@@ -70,12 +62,3 @@ def _as_demo(settings: Settings) -> Settings:
     """Return the settings, as those of a demo bank where its folder is one: its key of keys has no passphrase."""
     keyless = settings.mode == "development" and settings.kek_passphrase is None
     return settings.model_copy(update={"demo": True}) if keyless and (settings.data / DEMO_FILE).exists() else settings
-
-
-def refuse_nothing_here(settings: Settings) -> None:
-    """Raise `NoBankHere` where the data folder has no cluster and the settings name no database."""
-    if not settings.database_urls and not (settings.data / CLUSTER).exists():
-        raise NoBankHere(
-            f"there is no bank in {settings.data.absolute()}",
-            hint="make one with `latticebank up`, or name its folder in LATTICEBANK_DATA",
-        )

@@ -12,9 +12,19 @@ from latticebank.kernel.credential_file import operator_credential
 from latticebank.kernel.settings import Settings, load_settings
 from latticebank.kernel.telemetry import configure_logs
 from latticebank.kernel.transports import HttpTransport, Transport
+from latticebank.runtime.data_folder import EMBEDDED
 from latticebank.runtime.presence import running_bank
+from latticebank.values.errors import BankError, Fault
 
 T = TypeVar("T")
+
+
+class NoBankHere(BankError):
+    """There is no bank in the data folder."""
+
+    code = "no-bank-here"
+    title = "There is no bank here"
+    fault = Fault.NOT_FOUND
 
 
 def with_ledger(do: Callable[[LedgerClient], Awaitable[T]], *, create: bool = False) -> T:
@@ -63,3 +73,12 @@ async def way_to(settings: Settings, names: Sequence[str], *, create: bool = Fal
 
     async with opened_for_a_while(settings, names, create=create) as way:
         yield way
+
+
+def refuse_nothing_here(settings: Settings) -> None:
+    """Raise `NoBankHere` where the data folder has no cluster and the settings name no database."""
+    if not settings.database_urls and not (settings.data / EMBEDDED).exists():
+        raise NoBankHere(
+            f"there is no bank in {settings.data.absolute()}",
+            hint="make one with `latticebank up`, or name its folder in LATTICEBANK_DATA",
+        )

@@ -25,7 +25,7 @@ from latticebank import __version__
 from latticebank.runtime import wal
 from latticebank.runtime.archive import Archive
 from latticebank.runtime.binaries import POSTGRES_MAJOR, Binaries
-from latticebank.runtime.data_folder import DataFolder, require_ours
+from latticebank.runtime.data_folder import EMBEDDED, DataFolder, require_ours
 from latticebank.runtime.disk import (
     MEBIBYTE,
     folder_at,
@@ -39,7 +39,6 @@ from latticebank.runtime.kept import copy_kept, require_sound, verify_kept
 from latticebank.runtime.lock import FolderLock
 from latticebank.runtime.manifest import manifest_of, verify
 from latticebank.runtime.os_user import ourselves, run
-from latticebank.runtime.premises import CLUSTER as EMBEDDED
 from latticebank.runtime.records import read_record, write_record
 from latticebank.values.clock import Clock
 

@@ -33,6 +33,8 @@ from latticebank.runtime.errors import (
 from latticebank.runtime.lock import FILE_NAME as LOCK
 from latticebank.runtime.os_user import ROOT, ServerUser, can_enter
 
+EMBEDDED = "postgres"
+"""The name of this folder within the data folder of a bank."""
 FORMAT = 1
 MARKER = "latticebank.json"
 BACK_POINTER = "folder.json"

@@ -9,13 +9,10 @@ from latticebank.kernel.credential_file import SERVICES_FOLDER, TOKEN_FILE
 from latticebank.kernel.migrations import BUS_TABLES, migrate
 from latticebank.kernel.service import Service
 from latticebank.kernel.settings import BUS, Settings
-from latticebank.runtime.data_folder import make_folder
+from latticebank.runtime.data_folder import EMBEDDED, make_folder
 from latticebank.runtime.errors import ForeignDataFolder, UnwritableDataFolder
 from latticebank.runtime.postgres import EmbeddedPostgres
 from latticebank.values.errors import BankError, Fault
-
-CLUSTER = "postgres"
-"""The folder of the embedded PostgreSQL within the data folder."""
 
 
 class NoEmbeddedDatabase(BankError):
@@ -58,7 +55,7 @@ def open_premises(
             _refuse_foreign(settings.data)
             progress("Starting PostgreSQL")
             server = closing.enter_context(
-                EmbeddedPostgres(settings.data / CLUSTER, progress=progress, archive=settings.archive)
+                EmbeddedPostgres(settings.data / EMBEDDED, progress=progress, archive=settings.archive)
             )
             for name in missing:
                 server.create_database(name)
@@ -79,7 +76,7 @@ def _refuse_foreign(data: Path) -> None:
         raise UnwritableDataFolder(
             f"{data.absolute()} cannot be used: {problem.strerror}", hint="choose another folder with --data"
         ) from problem
-    if found and not credentials and not found & {CLUSTER, TOKEN_FILE}:
+    if found and not credentials and not found & {EMBEDDED, TOKEN_FILE}:
         raise ForeignDataFolder(
             f"{data.absolute()} holds {min(found)!r} and no bank",
             hint="give the bank a folder of its own with --data or LATTICEBANK_DATA",

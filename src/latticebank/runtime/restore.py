@@ -20,7 +20,7 @@ from latticebank.runtime.backup import CLUSTER as COPY
 from latticebank.runtime.backup import RECORD, Backup, backups_in
 from latticebank.runtime.binaries import binaries_for, binaries_of_the_wheel
 from latticebank.runtime.configuration import checked
-from latticebank.runtime.data_folder import DataFolder, make_folder, new_marker, require_ours
+from latticebank.runtime.data_folder import EMBEDDED, DataFolder, make_folder, new_marker, require_ours
 from latticebank.runtime.disk import (
     ROOM_FOR_A_START,
     folder_at,
@@ -42,12 +42,11 @@ from latticebank.runtime.lock import FolderLock
 from latticebank.runtime.manifest import LOG, MANIFEST
 from latticebank.runtime.os_user import ServerUser, server_user
 from latticebank.runtime.postgres import SYSTEM_FOLDER
-from latticebank.runtime.premises import CLUSTER
 from latticebank.runtime.recovery import Recovered, Target, commits_after, recover, require_whole_log, written_up_to
 from latticebank.runtime.wal import Segment
 from latticebank.values.errors import InvalidValue
 
-RESTORING = f"{CLUSTER}.restoring"
+RESTORING = f"{EMBEDDED}.restoring"
 _ANOTHER_ARCHIVE = "use another copy of the archive; or restore what leads up to there with --to and a time before"
 THREE_WAYS = (
     "name the archive with --archive, or the folder `kept` of the old data folder with --kept; if both are lost for good, say "
@@ -156,13 +155,13 @@ def restore(
     with told_of_copies(data):
         plan, memory = _verified(wanted, data, progress)
         make_folder(data)
-        if (data / CLUSTER).exists():
+        if (data / EMBEDDED).exists():
             raise DataFolderTaken(f"{data} has a bank already", hint="restore into another folder; nothing was changed")
         work = data / RESTORING
         recovered = _rebuilt_in(work, plan, _Ways(progress, system_folder, checked(parameters or {})))
         left_out, until = commits_after(recovered, plan.log, binaries_of_the_wheel()) if wanted.until else (0, None)
         _bring_back_what_is_kept(plan, memory, data)
-        os.rename(work, data / CLUSTER)  # noqa: PTH104 - never over a bank that came meanwhile
+        os.rename(work, data / EMBEDDED)  # noqa: PTH104 - never over a bank that came meanwhile
         sync_folder(data)
     return Restored(
         backup=plan.backup,
