@@ -11,7 +11,8 @@ from latticebank.runtime.postgres import EmbeddedPostgres
 from latticebank.runtime.town.books import DemoBankExposed, refuse_exposed_demo
 from latticebank.runtime.town.moving_in import TownLost
 from latticebank.runtime.town.papers import NoSuchResident, Papers
-from latticebank.runtime.town.people import EVERYONE, MAX_TOWNSPEOPLE, townsperson
+from latticebank.runtime.town.people import CUSTOMERS, EVERYONE, MAX_TOWNSPEOPLE, townsperson
+from latticebank.values.account_number import account_number, format_account_number
 from tests.conftest import Templates
 from tests.runtime.townhall import Snapping, Townhall, open_townhall
 
@@ -42,6 +43,17 @@ async def test_everyone_has_their_role_and_customers_are_verified(townhall: Town
         actor = await townhall.actor(name)
         profile = await actor.asks(lambda bank: bank.profile())
         assert (profile.roles, profile.verified) == (roles, verified), name
+
+
+async def test_customers_have_the_account_numbers_that_the_documentation_shows(townhall: Townhall) -> None:
+    town = townhall.papers.existing_town()
+    accounts = {each.name: each.account for each in town.residents if not each.is_staff}
+    first = sum(each.kind != "checking" for each in await townhall.accounts())
+    assert accounts == {
+        newcomer.name: format_account_number(account_number(0, first + place))
+        for place, newcomer in enumerate(CUSTOMERS)
+    }
+    assert (accounts["ada"], accounts["grocer"]) == ("1000000056", "1000000110")
 
 
 async def test_the_first_payments_are_made_and_one_waits_for_the_manager(townhall: Townhall) -> None:

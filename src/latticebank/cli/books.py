@@ -70,8 +70,8 @@ def entries(
 
     For example:
 
-        latticebank entries 1000000101 --from 2026-11-01 --to 2026-11-30
-        latticebank entries 1000000101 --basis value --json
+        latticebank entries 1000000056 --from 2026-11-01 --to 2026-11-30
+        latticebank entries 1000000056 --basis value --json
     """
 
     async def read(client: LedgerClient) -> tuple[str, list[EntryView]]:

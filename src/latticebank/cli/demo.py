@@ -72,7 +72,7 @@ def act_as(
     For example:
 
         latticebank demo as ada my accounts
-        latticebank demo as ada transfer 1000000177 12.34 --to Grocer
+        latticebank demo as ada transfer 1000000110 12.34 --to Grocer
         eval "$(latticebank demo as ada)"
     """
     settings = load_settings()

@@ -7,7 +7,7 @@ async with bank_at("http://localhost:8000") as bank:
                         full_name="Ada Lovelace", phone="+442071838750", device_name="laptop",
                         enrolment=ada.enrolment(user))
     await bank.login("ada@example.org", "four quite unrelated words", ada.login_proof())
-    payment = ada.payment((await bank.accounts())[0].account, Payee("1000000069", "Grocer", "12.34", "EUR"))
+    payment = ada.payment((await bank.accounts())[0].account, Payee("1000000110", "Grocer", "12.34", "EUR"))
     paid = await bank.transfer(payment)
 """
 

@@ -77,7 +77,7 @@ def deposit(
 
     For example:
 
-        latticebank cash deposit 1000000101 50.00 --reference Savings
+        latticebank cash deposit 1000000056 50.00 --reference Savings
     """
     _book_cash(person, "deposit", account, amount, till, reference, wait, as_json=as_json)
 

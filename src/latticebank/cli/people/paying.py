@@ -120,7 +120,7 @@ def transfer(
 
     For example:
 
-        latticebank transfer 1000000177 12.34 --to Grocer --reference Lunch
+        latticebank transfer 1000000110 12.34 --to Grocer --reference Lunch
     """
     signs = person.signs
 
@@ -158,7 +158,7 @@ def batch(
     where the file begins like this:
 
         account,name,amount,reference
-        1000000177,Grocer,12.34,Lunch
+        1000000110,Grocer,12.34,Lunch
     """
     signs = person.signs
     payments = read_payment_file(file)

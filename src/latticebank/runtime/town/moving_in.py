@@ -11,7 +11,7 @@ from uuid import UUID
 from latticebank.banking.payments.wire import PaymentView
 from latticebank.client import BankClient, RemoteProblem, Signatory
 from latticebank.documents.rights import PARTY, VERIFIED
-from latticebank.runtime.town.acting import Actor, Ways, all_of
+from latticebank.runtime.town.acting import AT_ONCE, Actor, Ways, all_of
 from latticebank.runtime.town.papers import Papers, Planned, Resident, Town, enrolment_of
 from latticebank.runtime.town.people import FIRST_ADMIN, MANAGER, SECOND_ADMIN, TELLER
 from latticebank.security.identity.wire import ProposalView
@@ -44,7 +44,9 @@ class Staff:
         self.manager = Actor(town.resident(MANAGER), ways)
 
 
-async def register_all(papers: Papers, town: Town, residents: Sequence[Resident], ways: Ways) -> None:
+async def register_all(
+    papers: Papers, town: Town, residents: Sequence[Resident], ways: Ways, at_once: int = AT_ONCE
+) -> None:
     """Register residents at the bank, with the enrolments that were written down before they were first sent."""
     new = [resident for resident in residents if not resident.enrolment]
     if new:
@@ -63,7 +65,7 @@ async def register_all(papers: Papers, town: Town, residents: Sequence[Resident]
             await asyncio.to_thread(papers.keep, town)
             await _register(resident, ways)
 
-    await all_of(residents, register)
+    await all_of(residents, register, at_once)
 
 
 async def appoint(town: Town, staff: Staff, ways: Ways) -> None:
