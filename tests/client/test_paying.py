@@ -79,8 +79,8 @@ async def test_the_example_of_the_documentation_works(town: Town) -> None:
     bob = await town.customer("bob")
     bobs = await bob.account()
     paragraphs = (latticebank.client.__doc__ or "").split("\n\n")
-    example = indent(dedent(paragraphs[1].strip("\n").rstrip()), "    ").replace("1000000069", bobs)
-    assert "Payee(" in example
+    example = indent(dedent(paragraphs[1].strip("\n").rstrip()), "    ").replace("1000000110", bobs)
+    assert f'Payee("{bobs}"' in example
     before, at, after = example.partition("        payment = ")
     names: dict[str, Any] = {**vars(latticebank.client), "pay_in": staff.pay_in}
     names["SystemClock"] = lambda: town.clock
