@@ -47,7 +47,10 @@ class Staff:
 async def register_all(
     papers: Papers, town: Town, residents: Sequence[Resident], ways: Ways, at_once: int = AT_ONCE
 ) -> None:
-    """Register residents at the bank, with the enrolments that were written down before they were first sent."""
+    """Register residents at the bank in their order, with the enrolments that were written down before they were first sent.
+
+    At most `at_once` are under way together: only one by one do their accounts come in that order for certain.
+    """
     new = [resident for resident in residents if not resident.enrolment]
     if new:
         for resident in new:

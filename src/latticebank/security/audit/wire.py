@@ -71,17 +71,8 @@ class WitnessView(_Message):
 
 
 @dataclass(frozen=True, slots=True)
-class GapView(_Message):
-    """Records of the ledger that the log has not heard of though it has heard of later ones."""
-
-    shard: int
-    first_seq: int
-    next_seq: int
-
-
-@dataclass(frozen=True, slots=True)
-class OverlapView(_Message):
-    """Records of the ledger that the log has heard of more than once: the ledger was set back, and went on from there."""
+class SpanView(_Message):
+    """Records of a shard of the ledger, from `first_seq` up to, without, `next_seq`."""
 
     shard: int
     first_seq: int
@@ -100,7 +91,9 @@ class StuckTopic(_Message):
 class LogStatus(_Message):
     """How the log stands. `refusal` says why nothing is appended or signed any more, where that is so.
 
-    `waiting` are entries that are not published yet. `gaps`, `overlaps` and `stuck` are empty in a bank that is well.
+    `waiting` are entries that are not published yet. `gaps` are records of the ledger of which the log has not heard though
+    it has of later ones; `overlaps` those that it heard of more than once, since the ledger was set back and went on from
+    there. These and `stuck` are empty in a bank that is well.
     """
 
     origin: str
@@ -108,7 +101,7 @@ class LogStatus(_Message):
     published_size: int
     waiting: int
     refusal: str | None
-    gaps: list[GapView]
-    overlaps: list[OverlapView]
+    gaps: list[SpanView]
+    overlaps: list[SpanView]
     stuck: list[StuckTopic]
     witnesses: list[WitnessView]

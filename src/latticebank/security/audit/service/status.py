@@ -10,7 +10,7 @@ from latticebank.security.audit.service.hearing import findings
 from latticebank.security.audit.service.standing import FIRST, Standing
 from latticebank.security.audit.service.witnessing import Witnessing
 from latticebank.security.audit.store import published, tree
-from latticebank.security.audit.wire import GapView, LogStatus, OverlapView, StuckTopic, WitnessView
+from latticebank.security.audit.wire import LogStatus, SpanView, StuckTopic, WitnessView
 
 _EXAMINED_SECONDS = 5.0
 _LOOK_SECONDS = 0.02
@@ -47,8 +47,8 @@ class Status:
             shown,
             size - shown,
             self._standing.refusal,
-            [GapView(*gap) for gap in heard.gaps],
-            [OverlapView(*overlap) for overlap in heard.overlaps],
+            [SpanView(*gap) for gap in heard.gaps],
+            [SpanView(*overlap) for overlap in heard.overlaps],
             [StuckTopic(*stuck) for stuck in heard.stuck],
             [WitnessView(each.name, witnessed.get(each.name, 0), each.trouble) for each in self._witnessing.witnesses],
         )
