@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from latticebank.kernel.bus import EventsMissing, PostgresEventBus
-from latticebank.kernel.consumer import require_place
+from latticebank.kernel.consumer import Consumer, require_place
 from latticebank.kernel.database import Database
 from latticebank.values.clock import SystemClock
 from tests.kernel.said import IMPATIENT, TOPIC, MakeConsumer, event, execute, names, noted, say, until
@@ -25,15 +25,21 @@ async def bring_the_copy_back(bus_database: Database) -> None:
         await execute(bus_database, f"DELETE FROM {table}", f"INSERT INTO {table} TABLE {table}_copy")
 
 
-async def test_a_consumer_is_not_fooled_by_a_bus_that_lost_events(
-    make: MakeConsumer, bus: PostgresEventBus, bus_database: Database
-) -> None:
+async def a_consumer_ahead(make: MakeConsumer, bus: PostgresEventBus, bus_database: Database) -> Consumer:
+    """A consumer that has handled five events of which the bus, brought back, has the first two."""
     await say(bus, 2)
     await keep_a_copy(bus_database)
     await say(bus, 5)
     consumer = make()
     assert await consumer.step() == 5
     await bring_the_copy_back(bus_database)
+    return consumer
+
+
+async def test_a_consumer_is_not_fooled_by_a_bus_that_lost_events(
+    make: MakeConsumer, bus: PostgresEventBus, bus_database: Database
+) -> None:
+    consumer = await a_consumer_ahead(make, bus, bus_database)
     for each in (consumer, make()):
         with pytest.raises(EventsMissing):
             await each.step()
@@ -101,12 +107,7 @@ async def test_a_consumer_goes_on_once_its_own_database_is_the_one_that_was_brou
 async def test_a_bus_without_the_last_event_of_a_consumer_is_noticed_however_long_nobody_looks(
     make: MakeConsumer, bus: PostgresEventBus, bus_database: Database
 ) -> None:
-    await say(bus, 2)
-    await keep_a_copy(bus_database)
-    await say(bus, 5)
-    consumer = make()
-    assert await consumer.step() == 5
-    await bring_the_copy_back(bus_database)
+    await a_consumer_ahead(make, bus, bus_database)
     await bus.append([event(f"later-{number}") for number in range(40)])
     with pytest.raises(EventsMissing):
         await make().step()

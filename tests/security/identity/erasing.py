@@ -1,9 +1,13 @@
 """Who asks for erasures, and what is then stored."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
+
 from latticebank.kernel.credential_file import operator_credential
-from latticebank.kernel.transports import Response
+from latticebank.kernel.transports import Response, ServiceUnavailable
+from latticebank.security.identity.service.erasures import Erasures
 from latticebank.security.keys.client import KeysClient
 from tests.security.identity.people import Branch, Person
 
@@ -29,3 +33,20 @@ def stored(branch: Branch, person: Person) -> tuple[Any, ...]:
     """What is stored of a user."""
     [row] = branch.rows("SELECT state, email_index, request_mac, password FROM users WHERE id = %s", person.user)
     return row
+
+
+def let_happen_after(step: str, happens: Callable[[], Awaitable[object]], patch: pytest.MonkeyPatch) -> None:
+    """Have something happen each time that a step of an erasure is done, before the next one."""
+    done = getattr(Erasures, step)
+
+    async def and_then(self: Erasures, *given: Any) -> Any:
+        outcome = await done(self, *given)
+        await happens()
+        return outcome
+
+    patch.setattr(Erasures, step, and_then)
+
+
+async def lights_go_out() -> None:
+    """The bank dies, as far as an erasure can tell."""
+    raise ServiceUnavailable("the lights went out")

@@ -2,22 +2,19 @@
 
 import asyncio
 from datetime import timedelta
-from typing import Any
 
 import psycopg
 import pytest
 
 from latticebank.banking.ledger.wire import AccountOpening, PostOrder
 from latticebank.security.identity.model.erasure import (
-    Erasure,
     MoneyLeft,
     Ownership,
     RolesLeft,
     require_no_role,
     require_settled,
 )
-from latticebank.security.identity.service.erasures import Erasures
-from tests.security.identity.erasing import erase, key_states, keys_of, stored
+from tests.security.identity.erasing import erase, key_states, keys_of, let_happen_after, stored
 from tests.security.identity.people import Branch, Device, said, told
 
 
@@ -175,14 +172,7 @@ async def test_a_hold_that_comes_while_an_erasure_begins_leaves_all_as_it_was(
     branch: Branch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ada = await branch.register("ada")
-    begin = Erasures._begin
-
-    async def hold_after(self: Erasures, *given: Any) -> Erasure:
-        erasure = await begin(self, *given)
-        await keys_of(branch).place_hold(ada.user, "investigation")
-        return erasure
-
-    monkeypatch.setattr(Erasures, "_begin", hold_after)
+    let_happen_after("_begin", lambda: keys_of(branch).place_hold(ada.user, "investigation"), monkeypatch)
     before = stored(branch, ada)
     assert told(await erase(branch, ada)) == (409, "legal-hold")
     assert stored(branch, ada) == before

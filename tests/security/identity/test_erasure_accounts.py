@@ -9,11 +9,10 @@ import pytest
 
 from latticebank.banking.ledger.client import LedgerClient
 from latticebank.banking.ledger.wire import AccountOpening, PostOrder, ReverseOrder
-from latticebank.kernel.transports import ServiceUnavailable
 from latticebank.security.identity.model.erasure import MoneyLeft, Ownership, accounts_to_close, require_settled
 from latticebank.security.identity.model.rights import users_among
 from latticebank.security.identity.service.erasures import RESUMED_AFTER, Erasures
-from tests.security.identity.erasing import erase, key_states, keys_of, stored
+from tests.security.identity.erasing import erase, key_states, keys_of, let_happen_after, lights_go_out, stored
 from tests.security.identity.people import Branch, Person, told
 
 
@@ -121,14 +120,7 @@ async def test_a_hold_that_comes_in_time_keeps_the_accounts_open_too(
     branch: Branch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ada = await branch.register("ada")
-    begin = Erasures._begin
-
-    async def hold_after(self: Erasures, *given: Any) -> Any:
-        erasure = await begin(self, *given)
-        await keys_of(branch).place_hold(ada.user, "investigation")
-        return erasure
-
-    monkeypatch.setattr(Erasures, "_begin", hold_after)
+    let_happen_after("_begin", lambda: keys_of(branch).place_hold(ada.user, "investigation"), monkeypatch)
     assert told(await erase(branch, ada)) == (409, "legal-hold")
     assert await status_of(branch, await account_of(branch, ada)) == "open"
 
@@ -139,14 +131,8 @@ async def test_an_erasure_that_breaks_off_around_the_closing_is_carried_out(
 ) -> None:
     ada = await branch.register("ada")
     first, second = await account_of(branch, ada), await opened_for(branch, ada)
-    done = getattr(Erasures, step)
-
-    async def crash_after(self: Erasures, *given: Any) -> Any:
-        await done(self, *given)
-        raise ServiceUnavailable("the lights went out")
-
     with monkeypatch.context() as patch:
-        patch.setattr(Erasures, step, crash_after)
+        let_happen_after(step, lights_go_out, patch)
         assert (await erase(branch, ada)).status == 503
     assert stored(branch, ada)[0] == 3
     assert await status_of(branch, min(first, second)) == "closed"
@@ -161,14 +147,8 @@ async def test_once_the_key_is_destroyed_a_hold_or_money_stops_nothing(
     branch: Branch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ada = await branch.register("ada")
-    destroy = Erasures._destroy_key
-
-    async def crash_after(self: Erasures, *given: Any) -> Any:
-        await destroy(self, *given)
-        raise ServiceUnavailable("the lights went out")
-
     with monkeypatch.context() as patch:
-        patch.setattr(Erasures, "_destroy_key", crash_after)
+        let_happen_after("_destroy_key", lights_go_out, patch)
         assert (await erase(branch, ada)).status == 503
     late = await opened_for(branch, ada)
     assert await paid_in(branch, late, "5.00") == "done"
